@@ -79,6 +79,30 @@ DIFFERENCE_COLUMNS: Mapping[str, str] = {
     "separable_from_best": "string",
 }
 """Columns of `Frames.differences`."""
+RANK_COLUMNS: Mapping[str, str] = {
+    "part": "string",
+    "row": "string",
+    "metric": "string",
+    "num_common_seeds": "int64",
+    "mean_rank": "float64",
+}
+"""Columns of `Frames.ranks`."""
+ACROSS_PARTS_COLUMNS: Mapping[str, str] = {
+    "row": "string",
+    "metric": "string",
+    "parts": "string",
+    "num_parts": "int64",
+    "num_common_seeds": "int64",
+    "reference": "string",
+    "ratio_or_difference": "Float64",
+    "interval_low": "Float64",
+    "interval_high": "Float64",
+    "interval_is": "string",
+    "interquartile_mean": "Float64",
+    "probability_of_improvement": "Float64",
+    "mean_rank": "float64",
+}
+"""Columns of `Frames.across_parts`."""
 
 
 def to_frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

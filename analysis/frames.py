@@ -7,7 +7,7 @@ frames.measurements.query("metric == 'fd_lite0_block10'").pivot_table(values="va
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.comparison.across_parts import compare_across_parts
+from analysis.comparison.row_ranks import rank_rows
 from analysis.contract.proxies import bypass_proxies
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from analysis.frame_columns import (
+    ACROSS_PARTS_COLUMNS,
     CURVE_COLUMNS,
     DIFFERENCE_COLUMNS,
     MEASUREMENT_COLUMNS,
+    RANK_COLUMNS,
     RUN_COLUMNS,
     TRIAL_COLUMNS,
     to_column,
@@ -33,16 +37,19 @@ from analysis.records.read import read_records
 from analysis.records.record import MISSING, Reading, Record
 from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
-from analysis.results.sections import make_sections
+from analysis.results.sections import Section, make_sections
+from analysis.text.aggregate_tables import across_lines, rank_lines
 from analysis.text.difference_tables import difference_lines
 from analysis.tracking.address import run_url
 from analysis.tracking.history import MetricHistory
 from analysis.tracking.run import KIND_TAG
 
 __all__ = [
+    "ACROSS_PARTS_COLUMNS",
     "CURVE_COLUMNS",
     "DIFFERENCE_COLUMNS",
     "MEASUREMENT_COLUMNS",
+    "RANK_COLUMNS",
     "RUN_COLUMNS",
     "TRIAL_COLUMNS",
     "Frames",
@@ -71,6 +78,11 @@ class Frames:
     differences: pd.DataFrame
     """A line for each row and metric that was compared with its part's reference row, as in tables/*.csv:
     `DIFFERENCE_COLUMNS`. interval_low, interval_high: of the ratio or the difference, as interval_is says."""
+    ranks: pd.DataFrame
+    """A line for each row and metric that was compared with the part's other rows: `RANK_COLUMNS`. mean_rank: over the
+    seeds that all rows have, 1 the best."""
+    across_parts: pd.DataFrame
+    """A line for each row that stands in several parts, over all of them: `ACROSS_PARTS_COLUMNS`."""
     notes: tuple[str, ...]
     """The report's warnings for the experiment as a whole."""
 
@@ -98,13 +110,16 @@ def make_frames(plan: PublishedPlan, storage: StorageRoot | None = None) -> Fram
     Raises: UserError if the tracking server cannot be reached.
     """
     reading = read_records(plan, storage, whole_runs=True)
+    sections = make_sections(plan, measure(plan, reading.records), reading.records)
     return Frames(
         plan,
         _runs(plan, reading),
         to_frame(_measurements(plan, reading.records), MEASUREMENT_COLUMNS),
         _curves(reading.records),
         to_frame(_trials(plan, reading.records), TRIAL_COLUMNS),
-        to_frame(_differences(plan, reading.records), DIFFERENCE_COLUMNS),
+        to_frame(_differences(sections), DIFFERENCE_COLUMNS),
+        to_frame(_ranks(sections), RANK_COLUMNS),
+        to_frame(across_lines(compare_across_parts(plan, sections)), ACROSS_PARTS_COLUMNS),
         reading.notes,
     )
 
@@ -144,8 +159,20 @@ def _measurements(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterato
         yield {**vars(m), **run, **known, "training_flops": float(m.training_flops)}
 
 
-def _differences(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
-    for section in make_sections(plan, measure(plan, records), records):
+def _ranks(sections: Sequence[Section]) -> Iterator[dict[str, Any]]:
+    for section in sections:
+        for row, metric, rank, num_seeds in rank_lines(rank_rows(section)):
+            yield {
+                "part": section.part.name,
+                "row": row,
+                "metric": metric,
+                "num_common_seeds": num_seeds,
+                "mean_rank": rank,
+            }
+
+
+def _differences(sections: Sequence[Section]) -> Iterator[dict[str, Any]]:
+    for section in sections:
         for standing in section.standings:
             claim = "primary" if standing.makes_claims else "exploratory"
             for row, line in difference_lines(standing).items():

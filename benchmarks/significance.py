@@ -1,6 +1,6 @@
 """How often the report's statements are right: coverage, false alarms and power by simulation of its own functions.
 
-    .venv/bin/python benchmarks/significance.py [--repetitions 1000] [--out docs/statistics.md]
+    .venv/bin/python benchmarks/significance.py [--repetitions 1000] [--only PART] [--out docs/statistics.md]
 
 Distances spread by shares: 3% over seeds unless a line says otherwise, and 5% by an effect of the seed that rows share.
 A part of it, with fixed seeds and loose bounds, is in tests/analysis.
@@ -19,9 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from analysis.comparison.across_parts import average_over_parts
 from analysis.comparison.kendall import kendall_tau, rank_agreement
 from analysis.comparison.verdicts import Judge
+from analysis.contract.plan_schema import Bands
 from analysis.contract.published_numbers import PublishedValue
+from analysis.figures.series import summarize_values
 from analysis.plan.model import Metric
 from analysis.results.best_row import choose_best
 from analysis.results.cells import Cell
@@ -259,17 +262,63 @@ def reach_lines(repetitions: int) -> Iterator[Line]:
             yield Line("draws of FLOPs to reach hold the share", setting, covered, "a hint at n = 3")
 
 
-PARTS = (cell_lines, share_lines, separable_lines, failure_lines, verdict_lines, order_lines, reach_lines)
+def across_lines(repetitions: int) -> Iterator[Line]:
+    def holds(generator: Generator, num_seeds: int, common: float, *, bootstrap: bool) -> bool:
+        """Rows are equal over two parts, which have a share of the seeds' variance in common."""
+        own = generator.standard_normal((2, 4, num_seeds))
+        logs = SPREAD * (math.sqrt(common) * generator.standard_normal((4, num_seeds)) + math.sqrt(1 - common) * own)
+        if bootstrap:  # within each part, as rliable does
+            draws = generator.integers(0, num_seeds, (200, 2, 2, num_seeds))
+            means = [logs[:, row][np.arange(2)[None, :, None], draws[:, row]].mean((1, 2)) for row in (0, 1)]
+            low, high = np.quantile(means[1] - means[0], [0.025, 0.975])
+            return bool(low <= 0 <= high)
+        measured = {
+            str(row): [[SeedValue(k, math.exp(v)) for k, v in enumerate(part[row])] for part in logs]
+            for row in range(4)
+        }
+        interval = average_over_parts(measured, is_log=True).difference("0", "1").interval
+        return interval is not None and interval[0] <= 1 <= interval[1]
+
+    for num_seeds in (3, 8):
+        for common in (0.0, 0.8):
+            for bootstrap in (False, True):
+                covered = share(
+                    repetitions, 13, lambda g, n=num_seeds, c=common, b=bootstrap: holds(g, n, c, bootstrap=b)
+                )
+                how = "bootstrap within parts, not used" if bootstrap else "by seeds"
+                setting = f"{how}; 2 parts, n = {num_seeds}, {common:.0%} of the variance common to them"
+                yield Line("interval over all parts holds it", setting, covered, ".93 to .97")
+
+
+def band_lines(repetitions: int) -> Iterator[Line]:
+    def all_hold(generator: Generator, num_seeds: int, bands: Bands) -> bool:
+        values = generator.standard_normal((1, num_seeds)) + generator.standard_normal((6, num_seeds))
+        points = [[SeedValue(k, float(v)) for k, v in enumerate(own)] for own in values]
+        summary = summarize_values(points, bands)
+        return all(abs(mean) <= width for mean, width in zip(summary.means, summary.half_widths, strict=True))
+
+    choices: tuple[tuple[Bands, str], ...] = (("pointwise", "each alone is .95"), ("simultaneous", "≥ .95"))
+    for num_seeds in (3, 8):
+        for bands, wanted in choices:
+            held = share(repetitions, 14, lambda g, n=num_seeds, b=bands: all_hold(g, n, b))
+            yield Line("all 6 points of a line are held", f"{bands} bands, n = {num_seeds}", held, wanted)
+
+
+PARTS = (
+    cell_lines, share_lines, separable_lines, failure_lines, verdict_lines, order_lines, reach_lines, across_lines,
+    band_lines,
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repetitions", type=int, default=1000)
+    parser.add_argument("--only", choices=[part.__name__ for part in PARTS], help="one part of the table")
     parser.add_argument("--out", type=Path, help="write the table there, too")
     options = parser.parse_args()
     lines = ["| statement | setting | measured | wanted |", "| :-- | :-- | --: | :-- |"]
     print("\n".join(lines), flush=True)
-    for part in PARTS:
+    for part in (part for part in PARTS if options.only in (None, part.__name__)):
         for line in part(options.repetitions):
             lines.append(str(line))
             print(line, flush=True)

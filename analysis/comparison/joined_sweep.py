@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.comparison.across_parts import AcrossParts, compare_across_parts
 from analysis.comparison.compare import PartComparison, compare
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from analysis.plan.model import Metric, Part, PublishedPlan
@@ -30,6 +31,8 @@ class JoinedSweep:
     """Parts beside the paper's; empty if the sweep has no published table."""
     printed: Mapping[tuple[str, str], Mapping[str, float]]
     """The paper's numbers by part and metric, then row; only those of the same setting and protocol."""
+    across_parts: AcrossParts | None = None
+    """Rows over all parts that they stand in; None if no two rows share two parts."""
 
     @classmethod
     def of(cls, plan: PublishedPlan, records: Mapping[str, Record]) -> JoinedSweep:
@@ -37,7 +40,8 @@ class JoinedSweep:
         sections = make_sections(plan, measurements, records)
         comparisons = compare(plan, sections)
         printed = _printed(plan, comparisons)
-        return cls(plan, records, measurements, sections, _values(measurements), comparisons, printed)
+        across = compare_across_parts(plan, sections)
+        return cls(plan, records, measurements, sections, _values(measurements), comparisons, printed, across)
 
     def record(self, digest: str) -> Record:
         return self.records.get(digest, MISSING)

@@ -13,6 +13,7 @@ PLAN_FORMAT = 2
 DEFAULT_MARGIN = 0.1
 """Largest difference from the paper's number, as a share of it, that counts as none; and between rows."""
 Scale = Literal["log", "share", "linear"]
+Bands = Literal["pointwise", "simultaneous"]
 """log: a distance, which spreads in proportion to its size. share: of samples, in [0, 1]. linear: any other."""
 TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
 
@@ -42,6 +43,8 @@ class PrimaryEntry(TypedDict):
     """Expected deviation over seeds, as a share."""
     targets: NotRequired[list[float]]
     """Values of the metric whose training FLOPs are reported."""
+    bands: NotRequired[Bands]
+    """Intervals along convergence lines; pointwise in plans that do not say it."""
     declared: bool
     """False: the sweep declares none, and the metric is its first."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from analysis.comparison.joined_sweep import JoinedSweep
+from analysis.contract.plan_schema import Bands
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
 from analysis.figures.line_selection import select_lines
 from analysis.figures.series import group_by_part, summarize_points
@@ -59,21 +60,23 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
     # One scale for a metric in all parts, so that its charts compare.
     log_y = wants_log([m.value for m in joined_sweep.measurements if m.metric == metric.name and m.value is not None])
     panels = []
+    bands = joined_sweep.plan.primary.bands
     selection = select_lines(
-        [(label, line.y[-1]) for label, line in _lines(part, rows, lambda m: m.step)], metric.better
+        [(label, line.y[-1]) for label, line in _lines(part, rows, lambda m: m.step, bands)], metric.better
     )
     for title, axis in _axes(joined_sweep).items():
-        lines = selection.shown(line for _, line in _lines(part, rows, axis))
+        lines = selection.shown(line for _, line in _lines(part, rows, axis, bands))
         stars = _published(joined_sweep, part, metric, rows, axis)
         drawn = (*lines, *(star for label, star in stars if label in selection.named))
         if drawn:
             panels.append(Panel(title, metric.title, drawn, real_images, log_y=log_y))
     caption = chart_caption(comparability)
+    simultaneous = " Bands hold at all points of a line at once." if bands == "simultaneous" else ""
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in panels[0].lines if not line.faint)
     about = (
         f"{part.title}: {metric.title} against training steps, images, FLOPs and accelerator-hours, "
         f"{metric.better} is better; {_seeds_text(joined_sweep, part, rows)}. "
-        f"{selection.note and f'{selection.note} '}Last values: {last}."
+        f"{selection.note and f'{selection.note} '}Last values: {last}.{simultaneous}"
     )
     return Chart(
         name=f"convergence-{number}-{slug(part.name)}-{slug(metric.name)}",
@@ -81,7 +84,7 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
         about=f"{about}{caption and f' {caption}'}",
         panels=tuple(panels),
         caption=caption,
-        note=selection.note,
+        note=f"{selection.note}{simultaneous}".strip(),
         has_choice=True,
     )
 
@@ -95,13 +98,15 @@ def _seeds_text(joined_sweep: JoinedSweep, part: Part, rows: Mapping[str, Sequen
     )
 
 
-def _lines(part: Part, rows: Mapping[str, Sequence[Measurement]], axis: Axis) -> Iterator[tuple[str, Line]]:
+def _lines(
+    part: Part, rows: Mapping[str, Sequence[Measurement]], axis: Axis, bands: Bands
+) -> Iterator[tuple[str, Line]]:
     """Yield each row's mean over seeds at each of its steps; points of unknown place on the axis are left out."""
     for color, label in enumerate(part.rows):
         points = whole_points([point for point in rows.get(label, ()) if axis(point) is not None])
         if points:
             xs = tuple(mean([x for x in map(axis, seeds) if x is not None]) for seeds in points)
-            summary = summarize_points(points)
+            summary = summarize_points(points, bands)
             yield label, Line(label, xs, summary.means, summary.half_widths, color, over=summary.over)
 
 

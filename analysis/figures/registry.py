@@ -12,6 +12,7 @@ from analysis.figures.convergence import collect_convergence
 from analysis.figures.flops_to_target import collect_flops_to_target
 from analysis.figures.losses import collect_losses
 from analysis.figures.pareto import collect_pareto
+from analysis.figures.profiles import collect_profiles
 from analysis.figures.qualitative import collect_qualitative
 from analysis.figures.search import collect_search
 from analysis.figures.spectrum import collect_spectra
@@ -31,10 +32,9 @@ class FigureKind:
 
 
 _INTERVALS = (
-    "Bands are the 95% intervals of the tables, each point for itself, by the spread over seeds and the error of "
-    "samples. Bars, where a sweep "
-    "has one seed, are 95% by the error of samples alone; what another seed would give is not in them. "
-    "An interval that leaves the axes is wider than they are."
+    "Bands are the 95% intervals of the tables, each point for itself unless a chart says that they hold at once, by "
+    "the spread over seeds and the error of samples. Bars, where a sweep has one seed, are 95% by the error of samples "
+    "alone; what another seed would give is not in them. An interval that leaves the axes is wider than they are."
 )
 
 FIGURES: Mapping[str, FigureKind] = {
@@ -67,6 +67,14 @@ FIGURES: Mapping[str, FigureKind] = {
         "and of samples' noise, and in how many the target is reached; of three seeds it is a hint. A hatched bar "
         "is a bound: → the row has not reached it by its last evaluation, ← it was as good at its first.",
         collect_flops_to_target,
+    ),
+    "profiles": FigureKind(
+        "Performance profile",
+        "The share of a row's runs, over parts and seeds that all rows have, whose value is within a factor (of shares "
+        "and scores: a distance) of the best row's at the same part and seed (Dolan and Moré, 2002). Where a line is "
+        "higher its row is near the best more often; at the left end it says how often it is the best. No interval is "
+        "drawn: of few runs it is a description.",
+        collect_profiles,
     ),
     "ablations": FigureKind(
         "Ablations",

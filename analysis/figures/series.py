@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from analysis.contract.plan_schema import Bands
 from analysis.drawing.chart import Chart, Group, Over
 from analysis.plan.model import Part, PublishedPlan
 from analysis.results.cells import mean
-from analysis.results.intervals import SeedValue
+from analysis.results.intervals import CONFIDENCE, SeedValue
 from analysis.results.measurements import Measurement
 from analysis.results.sampling_error import uncertainty_of_mean
 
@@ -25,17 +26,27 @@ class PointSummary:
     """Errors that the intervals cover, at the point that covers most."""
 
 
-def summarize_points(points: Sequence[Sequence[Measurement]]) -> PointSummary:
+def summarize_points(points: Sequence[Sequence[Measurement]], bands: Bands = "pointwise") -> PointSummary:
+    """Return means and intervals of the measurements of each point, one a seed, each with a value."""
+    return summarize_values(
+        [[SeedValue(m.seed, m.value, m.standard_error) for m in seeds if m.value is not None] for seeds in points],
+        bands,
+    )
+
+
+def summarize_values(points: Sequence[Sequence[SeedValue]], bands: Bands = "pointwise") -> PointSummary:
     """Return means over seeds, and the intervals of `intervals.uncertainty_of_mean`.
 
-    Args: points: the measurements of each point, one a seed, each with a value.
+    Args: points: the values of each point, one a seed. bands: "simultaneous" widens all intervals so that with 95%
+        every one holds, whatever their dependence (Bonferroni).
     """
-    values = [[SeedValue(m.seed, m.value, m.standard_error) for m in seeds if m.value is not None] for seeds in points]
-    errors = [uncertainty_of_mean(seeds) for seeds in values]
-    widths = tuple(0.0 if one is None or not math.isfinite(one.half_width) else one.half_width for one in errors)
+    outside = (1 - CONFIDENCE) / (max(1, len(points)) if bands == "simultaneous" else 1)
+    errors = [uncertainty_of_mean(seeds) for seeds in points]
+    half_widths = (None if one is None else one.half_width_at(outside) for one in errors)
+    widths = tuple(width if width is not None and math.isfinite(width) else 0.0 for width in half_widths)
     bases: list[Over] = [one.basis for one in errors if one is not None]
     over = max(bases, key=len) if bases else "samples"
-    means = tuple(mean([value.value for value in seeds]) for seeds in values)
+    means = tuple(mean([value.value for value in seeds]) for seeds in points)
     return PointSummary(means, widths if any(widths) else (), over)
 
 

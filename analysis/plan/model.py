@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from analysis.contract.plan_schema import DEFAULT_MARGIN, Scale, TaskKind
+from analysis.contract.plan_schema import DEFAULT_MARGIN, Bands, Scale, TaskKind
 from analysis.plan.protocol import Protocol
 
 
@@ -38,6 +38,8 @@ class Primary:
     """Expected deviation over seeds, as a share."""
     targets: tuple[float, ...] = ()
     """Values of the metric whose training FLOPs are reported, beside the best of the baselines."""
+    bands: Bands = "pointwise"
+    """95% of the intervals along a convergence line: of each point for itself, or of all points of a line at once."""
     declared: bool = False
     """False: the sweep declares none, and this is its first metric."""
 

@@ -135,6 +135,7 @@ def _parse_primary(document: PlanDocument) -> Primary:
         float(entry["difference"]),
         None if spread is None else float(spread),
         tuple(map(float, entry.get("targets", ()))),
+        entry.get("bands", "pointwise"),
         bool(entry["declared"]),
     )
 

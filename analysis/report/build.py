@@ -21,6 +21,7 @@ from analysis.report.sample_grids import collect_sample_grids
 from analysis.report.summary import filled_cells
 from analysis.report.terminal import format_for_terminal, format_results
 from analysis.report.write_files import write_files
+from analysis.text.aggregate_tables import make_across_table
 from analysis.text.comparison_text import TextComparison, make_text_comparison
 from analysis.text.difference_tables import make_difference_table
 from analysis.text.text_tables import csv_table, make_text_tables
@@ -122,7 +123,7 @@ def render_report(
     galleries = make_galleries(joined_sweep, previous_drawings or PreviousDrawings())
     grids = collect_sample_grids(plan, joined_sweep.records)
     files = {
-        "table.md": markdown_table(plan, tables, differences).encode(),
+        "table.md": markdown_table(plan, tables, differences, make_across_table(joined_sweep.across_parts)).encode(),
         "table.csv": csv_table(joined_sweep.measurements).encode(),
         "table.tex": latex_table(plan, tables).encode(),
     }

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis.comparison.compare import MetricComparison, PartComparison
+from analysis.comparison.row_ranks import PartRanks
 from analysis.contract.published_numbers import PublishedPart, published_parts
 from analysis.plan.model import Metric
 from analysis.results.cells import Cell, interquartile_mean, mean_without_bias
 from analysis.results.intervals import variance
 from analysis.results.sampling_error import sampling_variance
 from analysis.results.sections import Section
+from analysis.text.aggregate_tables import rank_lines
 from analysis.text.csv_text import csv_text
 from analysis.text.difference_tables import difference_lines
 
@@ -23,9 +25,9 @@ CELL_COLUMNS = (
     "num_seeds", "deviation_over_seeds", "standard_error_of_samples", "error_method",
     "mean_without_bias", "claim", "best", "num_common_seeds",
     "difference_from_best", "adjusted_p", "separable_from_best", "reference", "difference", "interval_low",
-    "interval_high", "interval_is", "probability_of_improvement", "interquartile_mean", "step", "training_flops",
-    "evaluations_per_image", "evaluate_digests", "sources", "paper", "paper_metric", "verdict", "reason",
-    "paper_ratio", "paper_ratio_low", "paper_ratio_high", "kendall_tau", "kendall_rows", "kendall_low",
+    "interval_high", "interval_is", "probability_of_improvement", "interquartile_mean", "mean_rank", "step",
+    "training_flops", "evaluations_per_image", "evaluate_digests", "sources", "paper", "paper_metric", "verdict",
+    "reason", "paper_ratio", "paper_ratio_low", "paper_ratio_high", "kendall_tau", "kendall_rows", "kendall_low",
     "kendall_high", "kendall_p",
 )  # fmt: skip
 PAPER_COLUMNS = (
@@ -35,9 +37,11 @@ PAPER_COLUMNS = (
 NOT_OURS = "not in the sweep"
 
 
-def cell_csv(section: Section, compared: PartComparison | None) -> str:
+def cell_csv(section: Section, compared: PartComparison | None, ranks: PartRanks | None = None) -> str:
     """Write a part, a line for each row and metric; rows that only the paper has come last."""
-    return csv_text(CELL_COLUMNS, [*_own_lines(section, compared), *(_paper_lines(compared) if compared else ())])
+    return csv_text(
+        CELL_COLUMNS, [*_own_lines(section, compared, ranks), *(_paper_lines(compared) if compared else ())]
+    )
 
 
 def published_csv() -> str:
@@ -46,9 +50,10 @@ def published_csv() -> str:
     return csv_text(PAPER_COLUMNS, [line for lines in parts for line in lines])
 
 
-def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Line]:
+def _own_lines(section: Section, compared: PartComparison | None, ranks: PartRanks | None) -> Iterator[Line]:
     beside = {column.metric.name: column for column in compared.metrics} if compared else {}
     differences = [difference_lines(standing) for standing in section.standings]
+    rank_of = {(row, metric): rank for row, metric, rank, _ in rank_lines(ranks)}
     for place, row in enumerate(section.rows):
         for index, comparability in enumerate(section.comparability):
             cell, metric = row.cells[index], comparability.metric
@@ -60,6 +65,7 @@ def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Li
                 **_cell_line(metric, cell),
                 "claim": "primary" if section.standings[index].makes_claims else "exploratory",
                 **differences[index].get(row.label, {}),
+                "mean_rank": rank_of.get((row.label, metric.name)),
                 "step": row.step,
                 "training_flops": row.training_flops,
                 "evaluations_per_image": row.num_evaluations,

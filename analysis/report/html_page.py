@@ -9,12 +9,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.comparison.joined_sweep import JoinedSweep
+from analysis.comparison.row_ranks import rank_rows
 from analysis.figures.gallery import Gallery
 from analysis.figures.registry import LOOKED_AT_FIRST
 from analysis.report.line_breaks import breakable
 from analysis.report.sample_grids import SampleGrid
 from analysis.report.summary import list_findings, summarize
 from analysis.text import cost_tables, notices
+from analysis.text.aggregate_tables import ACROSS_LEGEND, RANK_LEGEND, make_across_table, make_rank_table
 from analysis.text.comparison_text import TextComparison
 from analysis.text.difference_tables import DIFFERENCE_LEGEND, make_difference_table
 from analysis.text.protocol_tables import make_plan_table, make_protocol_table, make_sampling_table
@@ -55,6 +57,10 @@ def render_page(
         tables=tables,
         differences=[make_difference_table(section) for section in sections],
         difference_legend=DIFFERENCE_LEGEND,
+        ranks=[make_rank_table(rank_rows(section)) for section in sections],
+        rank_legend=RANK_LEGEND,
+        across=make_across_table(joined_sweep.across_parts),
+        across_legend=ACROSS_LEGEND,
         uncertainty=f"{uncertainty_legend(plan)} {claims_legend(plan)}",
         protocols=make_protocol_table(plan, joined_sweep.measurements, joined_sweep.records),
         samplings=make_sampling_table(plan),

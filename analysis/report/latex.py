@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison
-from analysis.text.difference_tables import DIFFERENCE_LEGEND
 from analysis.text.significance_text import claims_legend
 from analysis.text.text_tables import PlainTable, TextCell, TextTable, uncertainty_legend
 
@@ -50,13 +49,13 @@ def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
     return "\n".join([*lines, *_ending(width, (table.beside, *comparison.notes, *table.orders, *table.notes))])
 
 
-def latex_differences(title: str, table: PlainTable) -> str:
-    """Render the differences of a part's rows from a reference row."""
+def latex_plain(title: str, table: PlainTable, legend: str) -> str:
+    """Render a table of texts with a legend below, such as the differences of a part's rows from a reference row."""
     width = len(table.header)
-    lines = [latex_comment(f"{title}, differences"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    lines = [latex_comment(title), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
     lines += [latex_line(map(escape_latex, table.header)), r"\midrule"]
     lines += [latex_line(map(escape_latex, row)) for row in table.rows]
-    return "\n".join([*lines, *_ending(width, [DIFFERENCE_LEGEND])])
+    return "\n".join([*lines, *_ending(width, [legend])])
 
 
 def latex_comment(text: str) -> str:

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from analysis.contract.published_numbers import PublishedPart, published_better
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
+from analysis.text.aggregate_tables import ACROSS_LEGEND, RANK_LEGEND
 from analysis.text.comparison_text import ComparisonTable, TextComparison
 from analysis.text.difference_tables import DIFFERENCE_LEGEND
 from analysis.text.published_text import metric_title, part_title, protocol_text
@@ -20,15 +21,21 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
 def markdown_table(
-    plan: PublishedPlan, tables: Sequence[TextTable], differences: Sequence[PlainTable | None] = ()
+    plan: PublishedPlan,
+    tables: Sequence[TextTable],
+    differences: Sequence[PlainTable | None] = (),
+    across: PlainTable | None = None,
 ) -> str:
     """Render the table.
 
-    Args: differences: of each part's rows from a reference row; empty to leave them out.
+    Args: differences: of each part's rows from a reference row; empty to leave them out. across: rows over all parts.
     """
     lines = [f"# {escape_markdown(plan.title)}", ""]
     for table, difference in zip_longest(tables, differences):
-        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_differences(difference)]
+        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table)]
+        lines += _markdown_plain(difference, DIFFERENCE_LEGEND)
+    if across is not None:
+        lines += ["## Over all parts", "", *_markdown_plain(across, ACROSS_LEGEND)]
     return "\n".join([*lines, *_markdown_legend(plan)])
 
 
@@ -41,10 +48,10 @@ def _markdown_part(table: TextTable) -> Iterator[str]:
         yield from (f"- {escape_markdown(note)}", "")
 
 
-def _markdown_differences(table: PlainTable | None) -> Iterator[str]:
+def _markdown_plain(table: PlainTable | None, legend: str) -> Iterator[str]:
     if table is not None:
         rows = (map(escape_markdown, row) for row in table.rows)
-        yield from (*_markdown_rows(table.header, rows), "", escape_markdown(DIFFERENCE_LEGEND), "")
+        yield from (*_markdown_rows(table.header, rows), "", escape_markdown(legend), "")
 
 
 def _markdown_legend(plan: PublishedPlan) -> Iterator[str]:
@@ -72,14 +79,19 @@ def _markdown_beside(table: ComparisonTable) -> Iterator[str]:
 
 
 def markdown_of_part(
-    plan: PublishedPlan, table: TextTable, difference: PlainTable | None, comparison: TextComparison | None
+    plan: PublishedPlan,
+    table: TextTable,
+    difference: PlainTable | None,
+    ranks: PlainTable | None,
+    comparison: TextComparison | None,
 ) -> str:
     """Render one part as a page of its own: ours, then beside the paper.
 
-    Args: difference: differences of its rows. comparison: comparison of this part alone; None if the paper has no such
-        part.
+    Args: difference: differences of its rows. ranks: ranks of its rows by all metrics. comparison: comparison of this
+        part alone; None if the paper has no such part.
     """
-    lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_differences(difference)]
+    lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table)]
+    lines += [*_markdown_plain(difference, DIFFERENCE_LEGEND), *_markdown_plain(ranks, RANK_LEGEND)]
     lines += _markdown_legend(plan)
     for beside in comparison.tables if comparison else ():
         notes = _markdown_notes(comparison) if comparison else ()

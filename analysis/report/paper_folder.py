@@ -6,22 +6,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from analysis.comparison.joined_sweep import JoinedSweep
+from analysis.comparison.row_ranks import rank_rows
 from analysis.contract.published_numbers import published_parts
 from analysis.drawing.chart import slug
 from analysis.plan.model import PublishedPlan
 from analysis.report.cell_csv import cell_csv, published_csv
 from analysis.report.latex import (
     latex_comparison,
-    latex_differences,
+    latex_plain,
     latex_table,
 )
 from analysis.report.latex_whole import latex_notes, latex_whole
 from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
+from analysis.text.aggregate_tables import (
+    ACROSS_COLUMNS,
+    ACROSS_LEGEND,
+    RANK_LEGEND,
+    across_lines,
+    make_across_table,
+    make_rank_table,
+)
 from analysis.text.comparison_text import TextComparison
-from analysis.text.difference_tables import make_difference_table
+from analysis.text.csv_text import csv_text
+from analysis.text.difference_tables import DIFFERENCE_LEGEND, make_difference_table
 from analysis.text.text_tables import TextTable
 
 FOLDER = "tables"
+_ACROSS = "across-parts"
 
 
 def paper_files(
@@ -43,14 +54,24 @@ def paper_files(
             files[f"{name}-beside-paper.tex"] = latex_comparison(alone.tables[0], alone)
         difference = make_difference_table(section)
         if difference is not None:
-            files[f"{name}-differences.tex"] = latex_differences(table.title, difference)
-        files[f"{name}.md"] = markdown_of_part(plan, table, difference, alone)
-        files[f"{name}.csv"] = cell_csv(section, None if index is None else comparisons[index])
+            title = f"{table.title}, differences"
+            files[f"{name}-differences.tex"] = latex_plain(title, difference, DIFFERENCE_LEGEND)
+        ranks = rank_rows(section)
+        ranked = make_rank_table(ranks)
+        if ranked is not None:
+            files[f"{name}-ranks.tex"] = latex_plain(f"{table.title}, ranks", ranked, RANK_LEGEND)
+        files[f"{name}.md"] = markdown_of_part(plan, table, difference, ranked, alone)
+        files[f"{name}.csv"] = cell_csv(section, None if index is None else comparisons[index], ranks)
         files[f"{name}.tex"] = latex_table(plan, [table])
         guide.append(f"| {escape_markdown(section.part.title)} | {', '.join(_links(files, name))} |")
     if comparison is not None and plan.published is not None:
         files[f"{plan.published.table}.tex"] = latex_whole(comparison)
         files[f"{plan.published.table}-notes.tex"] = latex_notes(comparison)
+    across = make_across_table(joined_sweep.across_parts)
+    if across is not None:
+        files[f"{_ACROSS}.tex"] = latex_plain("over all parts", across, ACROSS_LEGEND)
+        files[f"{_ACROSS}.csv"] = csv_text(ACROSS_COLUMNS, across_lines(joined_sweep.across_parts))
+        guide.append(f"| over all parts | {', '.join(_links(files, _ACROSS))} |")
     files["published.md"] = markdown_published(published_parts())
     files["published.csv"] = published_csv()
     files["README.md"] = "\n".join([*guide, _REMARKS])
@@ -64,7 +85,7 @@ def _guide(plan: PublishedPlan) -> Iterator[str]:
 
 
 def _links(files: dict[str, str], name: str) -> list[str]:
-    endings = (".md", ".csv", ".tex", "-differences.tex", "-beside-paper.tex")
+    endings = (".md", ".csv", ".tex", "-differences.tex", "-ranks.tex", "-beside-paper.tex")
     return [f"[{name}{ending}]({name}{ending})" for ending in endings if f"{name}{ending}" in files]
 
 
@@ -73,11 +94,13 @@ _REMARKS = r"""| all that the paper prints | [published.md](published.md), [publ
 - `.md`: ours and, if the paper has the part, ours beside it with verdicts, order and Kendall's tau.
 - `.csv`: a line for each cell: mean, 95% interval and what it is of, seeds, whether claims are made by it, difference
   from the best row with its corrected p, difference from the reference row with its interval, the paper's number,
-  verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
-  `dfm.digest`, whose first digits the other tables show. Rows with the status `not in the sweep` are the paper's alone.
+  verdict and reason; mean rank over the seeds that all rows have. `sources`: pages or ids of the MLflow runs;
+  `evaluate_digests`: their tag `dfm.digest`, whose first digits the other tables show. Rows with the status
+  `not in the sweep` are the paper's alone.
 - `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
 - `table1.tex` and the like, beside the paper's table of that name: all parts in one table of a page, verdicts as marks
   on our numbers; its notes apart in `table1-notes.tex`, with the verdicts in words.
+- `across-parts`: rows that stand in several parts, over all of them.
 - `../table.csv`: every measurement at every step and seed.
 - Cells that are `missing`, `running` or `failed` have no number yet.
 """

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Lt
 
-from analysis.contract.plan_schema import DEFAULT_MARGIN
+from analysis.contract.plan_schema import DEFAULT_MARGIN, Bands
 from dfm_core.catalog.metrics import MetricName
 from orchestration.common.errors import nearest
 
@@ -29,6 +29,8 @@ class PrimaryMetric:
     """Deviation over seeds that is expected, as a share, for the plan; default: that of the records so far."""
     targets: tuple[float, ...] = ()
     """Values of the metric whose training FLOPs are reported, beside the best of the baselines."""
+    bands: Bands = "pointwise"
+    """95% of the intervals along a convergence line: of each point for itself, or of all points of a line at once."""
 
 
 def unknown_in_primary(

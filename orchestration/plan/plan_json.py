@@ -87,6 +87,7 @@ def _primary_entry(plan: Plan) -> PrimaryEntry:
         "difference": primary.difference,
         "spread": primary.spread,
         "targets": list(primary.targets),
+        "bands": primary.bands,
         "declared": declared is not None,
     }
 

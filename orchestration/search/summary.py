@@ -43,7 +43,7 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
     for trial in front:
         named = ", ".join(f"{name} {value:.6g}" for name, value in zip(config.objectives, trial.values, strict=True))
         yield f"  Best{' so far' if _goes_on(search, trials) else ''}: {trial.label}: {named}"
-    if front:
+    if front or config.confirm is not None:
         yield f"  {_confirm_text(search)}"
 
 
@@ -66,20 +66,38 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial], planned: 
     Args: planned: digests of tasks that are planned without them; a training among them costs nothing more.
     """
     left = search.spec.num_wanted - sum(trial.state != "refused" for trial in trials)
-    if left <= 0:
+    again = search.spec.config.confirm is not None and _goes_on(search, trials)
+    if left <= 0 and not again:
         return "  All its trials are proposed."
     corners, whole = _corners(search.spec.all_parameters)
     costs = [cost for cost in (_flops(search, corner, planned) for corner in corners) if cost is not None]
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
-    seeds = len(search.context.seeds)
-    training, sampling = (seeds * left * max(values) for values in zip(*costs, strict=True))
-    of_a_training = search.spec.inner.num_wanted if search.spec.inner else 1
-    trained = training * -(-left // of_a_training) // left if search.trains else training // left
     most = "at most" if whole else f"about, by {_MOST_CORNERS} corners of its space,"
-    of_training = f"{trained:.3g} FLOPs of training and " if trained else ""
-    of_sampling = f"{sampling:.3g} {'' if trained else 'FLOPs '}of sampling"
-    return f"  Its {counted(left, 'trial')} to come: {most} {of_training}{of_sampling}."
+    text = f"  Its {counted(left, 'trial')} to come: {most} " if left > 0 else "  All its trials are proposed"
+    if left > 0:
+        seeds = len(search.context.seeds)
+        training, sampling = (seeds * left * max(values) for values in zip(*costs, strict=True))
+        of_a_training = search.spec.inner.num_wanted if search.spec.inner else 1
+        text += _flops_text(
+            training * -(-left // of_a_training) // left if search.trains else training // left, sampling
+        )
+    return f"{text}{_most_to_confirm(search, corners, most) if again else ''}."
+
+
+def _flops_text(training: int, sampling: int) -> str:
+    of_training = f"{training:.3g} FLOPs of training and " if training else ""
+    return f"{of_training}{sampling:.3g} {'' if training else 'FLOPs '}of sampling"
+
+
+def _most_to_confirm(search: PartSearch, corners: Sequence[Mapping[str, object]], most: str) -> str:
+    """Return an upper bound of the cost of the winners on new seeds, whose trainings no plan has yet."""
+    confirm = search.spec.config.confirm
+    assert confirm is not None, "asked for a search that is confirmed"
+    costs = [cost for cost in (_flops(search, corner, ()) for corner in corners) if cost is not None]
+    training, sampling = (len(confirm.seeds) * max(values) for values in zip(*costs, strict=True))
+    trained = training * confirm.num_trials if search.trains else training  # else the winners share a seed's training
+    return f"; its best {confirm.num_trials} on new seeds: {most} {_flops_text(trained, sampling * confirm.num_trials)}"
 
 
 def _corners(parameters: Sequence[Parameter]) -> tuple[list[dict[str, object]], bool]:

@@ -52,6 +52,17 @@ def test_a_line_is_the_mean_over_seeds_against_steps_and_flops() -> None:
     assert steps.real_images == flops.real_images == 1.25
 
 
+def test_simultaneous_bands_hold_at_all_points_at_once() -> None:
+    records = {**RECORDS, evaluate_digest("DFM", 200, 0): Record("done", {"fd": 5.0})}
+    plan = replace(PLAN, primary=replace(PLAN.primary, bands="simultaneous"))
+    (pointwise,), (chart,) = charts_of(PLAN, records), charts_of(plan, records)
+    # Student's t of one degree of freedom, 1 - 0.05 / 2 / 2 for two points: 25.4517 in the place of 12.7062.
+    assert pointwise.panels[0].lines[0].half_widths == pytest.approx((6.3531, 6.3531), abs=1e-4)
+    assert chart.panels[0].lines[0].half_widths == pytest.approx((12.7259, 12.7259), abs=1e-4)
+    assert chart.note == "Bands hold at all points of a line at once."
+    assert pointwise.note == ""
+
+
 def test_a_line_ends_where_one_of_its_seeds_drops_out() -> None:
     records = {digest: record for digest, record in RECORDS.items() if digest != evaluate_digest("DFM", 200, 1)}
     (chart,) = charts_of(PLAN, records)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from analysis.contract.metric_errors import MetricError
-from analysis.report.latex import latex_differences
+from analysis.report.latex import latex_plain
 from analysis.results.cells import interquartile_mean, mean_without_bias, probability_of_improvement
 from analysis.results.intervals import SeedValue
-from analysis.text.difference_tables import make_difference_table
+from analysis.text.difference_tables import DIFFERENCE_LEGEND, make_difference_table
 from tests.analysis.text.test_significance_text import Printed
 
 VALUES = {"a": (1.0, 1.1, 0.9), "b": (2.0, 2.3, 1.8), "c": (0.5, 2.0, 1.4)}
@@ -23,7 +23,7 @@ def test_a_line_has_the_ratio_or_difference_its_interval_and_how_often_it_is_bet
     assert found.rows[0][1].endswith("; better in 0%)")
     assert found.rows[1][1].endswith("; better in 33%)")
     assert found.rows[0][2].startswith("+1.03 (")
-    assert r"against a & FD-Lite0 $\downarrow$ &" in latex_differences("p", found)
+    assert r"against a & FD-Lite0 $\downarrow$ &" in latex_plain("p", found, DIFFERENCE_LEGEND)
 
 
 def test_a_baseline_is_what_rows_stand_against() -> None:

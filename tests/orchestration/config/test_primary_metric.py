@@ -44,7 +44,7 @@ def test_the_published_plan_has_what_is_declared_or_the_first_metric(tmp_path: P
     document = json.loads(plan_json(make_plan(declared), ""))
     assert document["primary"] == {
         "metric": "label_accuracy", "parts": [], "baseline": "A", "difference": 0.1, "spread": None, "targets": [0.5],
-        "declared": True,
+        "bands": "pointwise", "declared": True,
     }  # fmt: skip
     undeclared = make_plan(load_sweep(write(tmp_path, ROWS)))
     primary = json.loads(plan_json(undeclared, ""))["primary"]

@@ -359,6 +359,35 @@ def test_the_most_that_a_search_can_cost_is_that_of_its_costliest_corner(tmp_pat
     assert "All its trials are proposed" in most_flops_text(search, [SearchTrial(n, {}) for n in range(3)])
 
 
+def test_the_cost_of_winners_on_new_seeds_is_said_before_they_are_known(tmp_path: Path) -> None:
+    (search,) = sweep(tmp_path, num_trials="3", confirm="{seeds: [7, 8], num_trials: 2}").searches
+    found = search.row(SearchTrial(0, {"training.learning_rate": 0.01}))[0]
+    assert found is not None
+    flops = whole_flops(found.configs[0])
+    text = most_flops_text(search, ())
+    assert f"Its 3 trials to come: at most {3 * flops:.3g} FLOPs of training and " in text
+    assert f"; its best 2 on new seeds: at most {4 * flops:.3g} FLOPs of training and " in text
+    assert "The best 2 are measured again on 2 new seeds once all ended: part p.confirmed." in "".join(
+        search_text(search, ())
+    )
+    running = [SearchTrial(n, {}) for n in range(3)]
+    assert "All its trials are proposed; its best 2 on new seeds: at most" in most_flops_text(search, running)
+    ended = [SearchTrial(n, {}, "complete") for n in range(3)]
+    assert most_flops_text(search, ended) == "  All its trials are proposed."  # the winners are planned
+
+
+def test_winners_of_a_search_of_sampling_share_a_training_on_each_new_seed(tmp_path: Path) -> None:
+    (search,) = sweep(tmp_path, SAMPLING, num_trials="1", confirm="{seeds: [7, 8], num_trials: 1}").searches
+    one = most_flops_text(search, ())
+    (search,) = sweep(tmp_path, SAMPLING, num_trials="3", confirm="{seeds: [7, 8], num_trials: 3}").searches
+    three = most_flops_text(search, ())
+    first, second = (
+        re.findall(r"new seeds: at most (\S+) FLOPs of training and (\S+) of", text)[0] for text in (one, three)
+    )
+    assert first[0] == second[0]
+    assert float(second[1]) == pytest.approx(3 * float(first[1]), rel=0.01)
+
+
 def test_a_search_of_sampling_announces_no_training_that_is_planned_already(tmp_path: Path) -> None:
     spec = sweep(tmp_path, SAMPLING, num_trials="1")
     (search,) = spec.searches

@@ -1,0 +1,117 @@
+"""Rows over all metrics of a part, and over all parts that they stand in, in words. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analysis.comparison.across_parts import AcrossParts, RowAcrossParts
+from analysis.comparison.row_ranks import PartRanks
+from analysis.text.numbers import decimals_of, rounded
+from analysis.text.text_tables import NOTHING, PlainTable, column_title
+
+RANK_LEGEND = (
+    "Mean ranks over the seeds that all rows have, 1 the best, equal rows sharing their places. They are estimates, no "
+    "claim is made by them; metrics that measure alike count as often as they are listed."
+)
+ACROSS_LEGEND = (
+    "Rows over all parts that they stand in, by the primary metric, at the same parts and seeds for all: × is the "
+    "geometric mean of ratios to the reference row, + and − the mean difference, with its 95% interval by seeds. "
+    "Middle half: the mean of those of them, over parts and seeds, that are not in the best or worst quarter. "
+    "Better in: the share of pairs of runs in which the row is the better one. They are estimates, no claim is made by "
+    "them."
+)
+ACROSS_COLUMNS = (
+    "row", "metric", "parts", "num_parts", "num_common_seeds", "reference", "ratio_or_difference", "interval_low",
+    "interval_high", "interval_is", "interquartile_mean", "probability_of_improvement", "mean_rank",
+)  # fmt: skip
+
+
+def make_rank_table(ranks: PartRanks | None) -> PlainTable | None:
+    """Return a line for each row; None without two metrics, since one is the order of the table itself."""
+    if ranks is None or len(ranks.metrics) < 2:
+        return None
+    header = ("rank by", *(metric.title for metric in ranks.metrics), "mean rank")
+    rows = (
+        (label, *(_rank_text(rank) for rank in own), _rank_text(ranks.mean_rank(label)))
+        for label, own in ranks.ranks.items()
+    )
+    return PlainTable(header, tuple(rows))
+
+
+def _rank_text(rank: float | None) -> str:
+    return NOTHING if rank is None else f"{rank:.2f}".rstrip("0").rstrip(".")
+
+
+def make_across_table(across: AcrossParts | None) -> PlainTable | None:
+    """Return a line for each row over all parts; None if there are none."""
+    if across is None:
+        return None
+    header = (
+        f"against {across.reference}", f"{column_title(across.metric)}, mean", "middle half", "better in", "mean rank",
+    )  # fmt: skip
+    return PlainTable(header, tuple(_across_row(across, row) for row in across.rows))
+
+
+def _across_row(across: AcrossParts, row: RowAcrossParts) -> tuple[str, ...]:
+    middle, better = row.interquartile_mean, row.probability_of_improvement
+    middle_text = NOTHING if middle is None else f"×{middle:.2f}" if across.is_log else _signed(f"{middle:+.3g}")
+    better_text = NOTHING if better is None else f"{better:.0%}"
+    return row.label, _difference_text(row), middle_text, better_text, _rank_text(row.mean_rank)
+
+
+def _difference_text(row: RowAcrossParts) -> str:
+    """Write "×1.10 (1.03 to 1.18)" or "+0.012 (−0.010 to 0.034)"."""
+    difference = row.difference
+    if difference is None:
+        return NOTHING
+    interval = difference.interval
+    if difference.is_log:
+        ends = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
+        return f"×{math.exp(difference.estimate):.2f}{ends}"
+    if interval is None or difference.half_width is None:
+        return _signed(f"{difference.estimate:+.3g}")
+    decimals = decimals_of(difference.half_width)
+    low, high = (rounded(end, decimals) for end in interval)
+    sign = "+" if difference.estimate > 0 else ""
+    return _signed(f"{sign}{rounded(difference.estimate, decimals)} ({low} to {high})")
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def rank_lines(ranks: PartRanks | None) -> Iterator[tuple[str, str, float, int]]:
+    """Yield (row, metric, rank, seeds in common) of each row and metric that was compared."""
+    for label, own in ranks.ranks.items() if ranks else ():
+        assert ranks is not None, "there are rows"
+        for metric, rank, num_seeds in zip(ranks.metrics, own, ranks.num_seeds, strict=True):
+            if rank is not None:
+                yield label, metric.name, rank, num_seeds
+
+
+def across_lines(across: AcrossParts | None) -> Iterator[Mapping[str, Any]]:
+    """Yield the columns `ACROSS_COLUMNS` of each row over all parts."""
+    for row in across.rows if across else ():
+        assert across is not None, "there are rows"
+        difference = row.difference
+        low, high = (difference.interval if difference else None) or (None, None)
+        estimate = None
+        if difference is not None:
+            estimate = math.exp(difference.estimate) if difference.is_log else difference.estimate
+        yield {
+            "row": row.label,
+            "metric": across.metric.name,
+            "parts": "; ".join(part.name for part in across.parts),
+            "num_parts": len(across.parts),
+            "num_common_seeds": len(across.seeds),
+            "reference": across.reference,
+            "ratio_or_difference": estimate,
+            "interval_low": low,
+            "interval_high": high,
+            "interval_is": "ratio" if across.is_log else "difference",
+            "interquartile_mean": row.interquartile_mean,
+            "probability_of_improvement": row.probability_of_improvement,
+            "mean_rank": row.mean_rank,
+        }
