@@ -1,6 +1,6 @@
 """Standard errors of metrics beside the true spread over sets of samples drawn anew, on Lite0 features.
 
-    python benchmarks/metric_errors.py [--sets 1000] [--with-errors 100] [--pair-sets 150] [--features FILE]
+    python benchmarks/metric_errors.py [--sets 1000] [--with-errors 100] [--pair-sets 150] [--samples 300 1000]
 
 Images are the embedded ones. Sets are drawn from smoothed features: a real image of the label, and Gaussian noise of
 the label's covariance, so that a population has no end and its Fréchet distance is known. Two models: real images
@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=1000, help="sets drawn anew; 0: none")
     parser.add_argument("--with-errors", type=int, default=100, help="sets whose standard errors are computed")
     parser.add_argument("--pair-sets", type=int, default=150, help="sets of metrics that compare pairs; 0: none")
+    parser.add_argument("--samples", type=int, nargs="+", default=[300, 1000], help="samples of a set")
     parser.add_argument("--features", type=Path, help="file in which features of the images are kept")
     options = parser.parse_args()
     images = embedded_features(options.features)
@@ -226,17 +227,21 @@ def main() -> None:
     truth = {one.name: frechet_distance(one.statistics, Moments.of(reference)) for one in populations}
     print(f"Fréchet distance of the populations: {truth}")
     if options.sets:
-        _print_table(setting, populations, options.sets, min(options.with_errors, options.sets))
+        _print_table(setting, populations, options.sets, min(options.with_errors, options.sets), options.samples)
     if options.pair_sets:
         pairs = replace(setting, metrics=PAIR_METRICS, reference=reference[:1000])
-        _print_table(pairs, populations, options.pair_sets, min(options.with_errors, options.pair_sets // 5))
+        _print_table(
+            pairs, populations, options.pair_sets, min(options.with_errors, options.pair_sets // 5), options.samples
+        )
 
 
-def _print_table(setting: Setting, populations: Sequence[Population], num_sets: int, num_with_errors: int) -> None:
+def _print_table(
+    setting: Setting, populations: Sequence[Population], num_sets: int, num_with_errors: int, sizes: Sequence[int]
+) -> None:
     print("| N | labels | of | " + " | ".join(setting.metrics) + " |")
     print("|" + " :-- |" * 3 + " --: |" * len(setting.metrics))
     label_samplings: tuple[LabelSampling, ...] = ("uniform", "balanced")
-    for num_samples, label_sampling in product((300, 1000), label_samplings):
+    for num_samples, label_sampling in product(sizes, label_samplings):
         outcomes = simulate(setting, populations, num_samples, label_sampling, num_sets, num_with_errors)
         for name in (*(one.name for one in populations), "difference"):
             cells = " | ".join(str(outcomes[name, metric]) for metric in setting.metrics)
