@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -52,6 +53,32 @@ def test_no_secret_of_the_environment_is_in_anything_that_it_left(undisturbed: F
     }
     assert not [path for path in files if any(sentinel in path.read_bytes() for sentinel in sentinels)]
     assert "sentinel-" not in undisturbed.output
+
+
+def test_errors_of_an_earlier_version_are_computed_anew_by_command(undisturbed: FinishedSweep, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(undisturbed.root, root, ignore=shutil.ignore_patterns("mlflow*", "reports", "checkpoints"))
+    whole = {path: path.read_text() for path in sorted(root.glob("results/*/result.json"))}
+    measured = [path for path, text in whole.items() if "errors" in json.loads(text)["about"]]
+    for path in measured:
+        record = json.loads(whole[path])
+        del record["about"]["errors"]
+        path.write_text(json.dumps(record))
+    assert len(measured) == 5, "two trainings at two steps, and real images"
+    first = run(root, "--errors")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "5 records: errors computed anew." in first.stdout
+    for path in measured:
+        found, expected = (
+            json.loads(text)["about"].pop("errors")["metrics"] for text in (path.read_text(), whole[path])
+        )
+        assert found.keys() == expected.keys()
+        for metric, error in found.items():
+            # by another number of threads, so that sums end in other bits
+            assert error["standard_error"] == pytest.approx(expected[metric]["standard_error"], rel=1e-9)
+            assert {**error, "standard_error": 0} == {**expected[metric], "standard_error": 0}
+    second = run(root, "--errors")
+    assert "5 records: all have errors of this version." in second.stdout
 
 
 def test_the_job_knows_the_commit_it_ran(undisturbed: FinishedSweep) -> None:
