@@ -14,6 +14,7 @@ import pytest
 
 from orchestration.storage.store import MANIFEST
 from tests.orchestration.conftest import QUICKSTART, ROOT
+from tests.support.ports import free_port
 from tests.support.slurm import Slurm, missing_programs, running_slurm
 from tests.support.tools import tool
 
@@ -65,14 +66,11 @@ def await_state(slurm: Slurm, job: str, log: Path, is_so: Callable[[], bool]) ->
 def test_a_job_on_two_nodes_told_to_end_is_queued_again_and_goes_on(slurm: Slurm, tmp_path: Path) -> None:
     root, log = tmp_path / "runs", tmp_path / "job.log"
     (tmp_path / "home").mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     given = {
         "HOME": str(tmp_path / "home"),
         "DFM_VENV": sys.prefix,
         "DFM_STORAGE_ROOT": str(root),
-        "DFM_RAY_PORT": port,
+        "DFM_RAY_PORT": str(free_port()),
     }
     sbatch = ["sbatch", "--parsable", "--nodes=2", "--gpus-per-node=0", "--cpus-per-task=2", "--time=60"]
     job = slurm.run(*sbatch, f"--output={log}", str(SCRIPT), str(QUICKSTART), *OPTIONS, cwd=ROOT, **given)

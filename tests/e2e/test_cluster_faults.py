@@ -28,13 +28,13 @@ from tests.support.sweeps import (
     has_ended,
     numbers,
     published_steps,
+    slow_steps,
     started,
     wait_until,
 )
 
 DFM_AND_TWO_EVALUATORS = (ONLY_DFM, TWO_EVALUATORS)
-SLOWLY = {"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(22, 34))}
-"""Holds a training between its second and third checkpoints: without it, it ends within two seconds."""
+SLOWLY = slow_steps(22, 34)
 
 
 RUN_OF = pytest.mark.parametrize(

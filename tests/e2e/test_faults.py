@@ -23,11 +23,13 @@ from tests.support.sweeps import (
     numbers,
     published_steps,
     run,
+    slow_steps,
     started,
     wait_until,
 )
 
-IN_ITS_OWN_SESSION = Where(lambda *arguments: ["setsid", *arguments])
+SLOWLY = Where(environment=slow_steps(12, 40))
+IN_ITS_OWN_SESSION = Where(lambda *arguments: ["setsid", *arguments], SLOWLY.environment)
 
 
 @pytest.mark.slow
@@ -50,9 +52,6 @@ def test_a_sweep_told_to_end_stops_at_a_checkpoint_and_resumes_to_the_same_table
     reached = max(published_steps(with_reference))
     assert f"train dfm, seed=0: stopped at step {reached}" in log.read_text()
     goes_on_to_the_table_of(undisturbed.root, with_reference)
-
-
-SLOWLY = Where(environment={"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(12, 40))})
 
 
 @pytest.mark.slow

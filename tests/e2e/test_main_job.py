@@ -27,6 +27,7 @@ from tests.support.sweeps import (
     numbers,
     published_steps,
     run,
+    slow_steps,
     started,
     wait_until,
 )
@@ -128,7 +129,7 @@ def test_a_killed_driver_is_continued_to_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     others = ray_processes()
-    with started(with_reference, tmp_path / "log", ONLY_DFM) as driver:
+    with started(with_reference, tmp_path / "log", ONLY_DFM, where=Where(environment=slow_steps(12, 40))) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
@@ -143,7 +144,7 @@ def test_a_killed_train_worker_is_replaced_and_the_table_is_the_same(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM) as driver:
+    with started(with_reference, log, ONLY_DFM, where=Where(environment=slow_steps(12, 20))) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
         os.kill(train_worker(driver.pid), signal.SIGKILL)
         wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
@@ -197,7 +198,8 @@ finally:
 def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
     with_reference: Path, tmp_path: Path, launcher: str, code: int, last_words: str
 ) -> None:
-    log, where = tmp_path / "log", Where(lambda *given: [given[0], "-c", LINGERS, launcher, *given[2:]])
+    slowly = slow_steps(8, 40)
+    log, where = tmp_path / "log", Where(lambda *given: [given[0], "-c", LINGERS, launcher, *given[2:]], slowly)
     with started(with_reference, log, ONLY_DFM, where=where) as driver:
         has_checkpoints(with_reference, 1)
         heads, children = set(children_called(driver.pid, "gcs_server")), descendants(driver.pid)
@@ -208,7 +210,7 @@ def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
             heads.update(children_called(driver.pid, "gcs_server"))
             return driver.poll() is not None
 
-        wait_until(is_over, "the driver to end", seconds=60)
+        wait_until(is_over, "the driver to end", seconds=180)
         assert driver.returncode == code, log.read_text()
         wait_until(lambda: not any(map(psutil.pid_exists, children)), "its processes to end", seconds=60)
     assert len(heads) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.support.sweeps import ONLY_DFM, numbers, published_steps, run, started, wait_until
+from tests.support.sweeps import ONLY_DFM, Where, numbers, published_steps, run, slow_steps, started, wait_until
 
 OFTEN = ("workers.checkpoint_every=1", "workers.keep_checkpoints=99")
 """A checkpoint a step slows the tiny training down, so that it is met in the middle."""
@@ -24,11 +24,11 @@ def test_a_sweep_is_looked_at_while_it_runs_stopped_and_continued_to_the_same_ta
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM, *OFTEN) as driver:
+    with started(with_reference, log, ONLY_DFM, *OFTEN, where=Where(environment=slow_steps(5, 40))) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 1, "a checkpoint")
         looked = run(with_reference, ONLY_DFM, "--status")
         asked = run(with_reference, ONLY_DFM, "--stop")
-        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=60)
+        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=180)
         assert driver.returncode == 5, log.read_text()
     assert "Running: driver" in looked.stdout
     assert "running: " in looked.stdout

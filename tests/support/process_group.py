@@ -31,6 +31,7 @@ from dfm_core.training.state import empty_model, initialize_model
 from dfm_core.training.steps import LoopPlan
 from orchestration.config.workers import WorkersConfig, ZeroStage
 from orchestration.storage.store import Store
+from orchestration.training import hang_watch
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.hang_watch import StepWatch, end_hung
@@ -181,6 +182,7 @@ def leave() -> NoReturn:
 
 
 def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str) -> None:
+    hang_watch._OTHERS_SECONDS = 10.0  # on a busy machine one may notice seconds after the other
     join(rank, world_size, meeting)
     dataset = load_dataset("fashion_mnist", "train")
     scale_std = measure_scale_std(build_decomposition(CONFIG.decomposition), dataset)

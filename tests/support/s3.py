@@ -118,12 +118,13 @@ class FaultyProxy:
     "bare head": answers a HEAD with 400 and no body, anything else is handed on.
     """
 
-    def __init__(self, endpoint: str, port: int = 0) -> None:
-        """port: to listen on; 0: any."""
+    def __init__(self, endpoint: str, place: socket.socket | None = None) -> None:
+        """place: bound, to listen on; None: any."""
         host, _, server_port = endpoint.removeprefix("http://").partition(":")
         self._server = (host, int(server_port))
         self.fault, self.faults_left, self.cut_at = "", 10**9, 4000
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = place or socket.create_server(("127.0.0.1", 0))
+        self._listener.listen()
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel")
 _SBIN = "/usr/sbin"
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def missing_programs() -> list[str]:
 @contextmanager
 def running_slurm(folder: Path, nodes: Sequence[str], cpus: int) -> Iterator[Slurm]:
     """Run Slurm for a `with` block; its user is this one. Args: nodes: names of this machine that resolve to it."""
-    ports = [_free_port() for _ in range(len(nodes) + 1)]
+    ports = [free_port() for _ in range(len(nodes) + 1)]
     configuration = _configuration(folder, nodes, cpus, ports)
     (folder / "slurm.conf").write_text(configuration)
     (folder / "munge.key").write_bytes(secrets.token_bytes(1024))
@@ -143,9 +145,3 @@ def _await(is_so: object, slurm: Slurm) -> None:
 
 def _path() -> str:
     return f"{os.environ.get('PATH', '')}:{_SBIN}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

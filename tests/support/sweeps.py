@@ -46,6 +46,14 @@ ONLY_DFM = "parts={paradigm: {rows: {DFM: {}}}}"
 TIMEOUT_SECONDS = 420
 
 
+def slow_steps(first: int, last: int) -> dict[str, str]:
+    """Environment of a driver whose training takes three seconds a step there, so that it is met in the middle.
+
+    Without it, the tiny training ends within two seconds, and whoever looks is held up for longer on a busy machine.
+    """
+    return {"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(first, last))}
+
+
 Command = Callable[..., list[str]]
 """Arguments -> those arguments, done on a certain host."""
 

@@ -149,7 +149,8 @@ def test_a_passing_fault_costs_time_only(proxy: FaultyProxy, stores: tuple[Store
 def test_a_storage_that_stays_away_is_no_dataset_with_fewer_samples(
     proxy: FaultyProxy, stores: tuple[Store, Store]
 ) -> None:
-    dataset = open_class_folders(StoreFiles(Store(stores[1].root, retry_policy=RetryPolicy(0.3, 0.5))), EXTENSIONS)
+    hasty = RetryPolicy(call_seconds=20.0, retry_seconds=0.5)  # of calls that are refused: the sound ones have time
+    dataset = open_class_folders(StoreFiles(Store(stores[1].root, retry_policy=hasty)), EXTENSIONS)
     proxy.fault = "reset"
     with pytest.raises(StorageUnavailableError, match=r"s3://.*\.png"):
         everything(dataset)

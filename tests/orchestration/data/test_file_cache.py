@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -47,6 +46,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[str] = []
         self.num_sent_bytes = 0
+        self.ended = threading.Event()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{path}"
@@ -64,7 +64,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, *, body: bool) -> None:
         if "hang" in self.path:
-            time.sleep(5)
+            self.server.ended.wait(600)
+            return
         status = 404 if "gone" in self.path else 403 if "closed" in self.path else 200
         content = {"other": CONTENT[::-1], "empty": b"", "large": LARGE}.get(
             self.path.strip("/").split(".")[0], CONTENT
@@ -88,6 +89,7 @@ def server() -> Iterator[Server]:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield server
+        server.ended.set()
         server.shutdown()
         thread.join()
 
@@ -281,7 +283,7 @@ def test_processes_that_fetch_at_once_all_get_the_file(cache: FileCache, server:
     )
     command = [sys.executable, "-c", script, str(cache.directory), server.url("network.pt"), SHA256]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
     assert cached_files(cache) == [f"{SHA256}/network.pt"]
 
 

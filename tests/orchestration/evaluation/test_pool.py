@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from orchestration.artifacts.task_record import read_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.control.progress_board import start_progress_board
 from orchestration.evaluation.pool import EvaluationPool
+from orchestration.evaluation.worker import Evaluator
 from orchestration.plan.evaluation_families import group_into_families
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
@@ -58,11 +59,11 @@ def store(prepared: Path, tmp_path: Path) -> Store:
 class Runner:
     """A pool, what it said, and the board that its evaluators write on."""
 
-    def __init__(self, store: Store, num_evaluators: int, **workers: Any) -> None:
+    def __init__(self, store: Store, num_evaluators: int, kind: type[Evaluator], **workers: Any) -> None:
         runtime = RuntimeConfig(workers=replace(WORKERS, **workers))
         name, self.board = start_progress_board()
         self.said: list[str] = []
-        self.pool = EvaluationPool(store, runtime, num_evaluators, name, self.said.append)
+        self.pool = EvaluationPool(store, runtime, num_evaluators, name, self.said.append, kind)
 
     def until_done(self, meanwhile: Callable[[], None] = lambda: None) -> dict[str, str]:
         """Runs all jobs to their ends. Returns the reasons by digest; "" for what is done."""
@@ -75,15 +76,10 @@ class Runner:
             time.sleep(0.02)
         return ended
 
-    def pids(self) -> list[int]:
-        """Process ids of the evaluators that have started."""
-        able = [actor.handle for actor in self.pool._actors if actor.starting is None]
-        return [ray.get(handle.__ray_call__.remote(lambda _: os.getpid())) for handle in able]
-
 
 @contextmanager
-def pool(store: Store, num_evaluators: int, **workers: Any) -> Iterator[Runner]:
-    runner = Runner(store, num_evaluators, **workers)
+def pool(store: Store, num_evaluators: int, kind: type[Evaluator] = Evaluator, **workers: Any) -> Iterator[Runner]:
+    runner = Runner(store, num_evaluators, kind, **workers)
     try:
         yield runner
     finally:
@@ -123,18 +119,29 @@ def test_any_number_of_evaluators_and_any_batch_finds_the_same(
     assert_expected(store, expected)
 
 
+class Held(Evaluator):
+    """The first that has measured a batch says who it is and goes no further: whoever kills it finds it at work."""
+
+    def _reached(self, *what: Any) -> None:
+        super()._reached(*what)
+        with suppress(FileExistsError), Path(f"{self._store.root}.held").open("x") as file:
+            print(os.getpid(), file=file, flush=True)
+            time.sleep(600)
+
+
 def test_a_killed_evaluator_is_replaced_and_nothing_is_lost_or_counted_twice(
     store: Store, expected: dict[str, dict[str, float]]
 ) -> None:
-    with pool(store, 2, evaluation_batch_size=10) as runner:
+    held = Path(f"{store.root}.held")
+    with pool(store, 2, Held, evaluation_batch_size=10) as runner:
         killed: list[int] = []
         progress: dict[str, int] = {}
 
         def kill_one_at_work() -> None:
             news = ray.get(runner.board.take_update.remote())
             progress.update(news.done)
-            if not killed and any(done > 0 for done in news.done.values()):
-                killed.append(runner.pids()[0])
+            if not killed and any(done > 0 for done in news.done.values()) and held.exists() and held.read_text():
+                killed.append(int(held.read_text()))
                 os.kill(killed[0], signal.SIGKILL)
 
         tasks = family()
@@ -156,7 +163,7 @@ def test_idle_evaluators_end_and_others_start_on_demand(store: Store, expected: 
         while runner.pool.num_evaluators < 2:  # the one that had nothing to do may still be starting
             assert time.monotonic() < deadline
             runner.pool.collect()
-        runner.pool.release_idle(30.0)
+        runner.pool.release_idle(3600.0)  # the other may have taken a minute to start
         assert runner.pool.num_evaluators == runner.pool.num_idle == 2
         time.sleep(0.5)
         runner.pool.release_idle(0.5)

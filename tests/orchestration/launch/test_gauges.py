@@ -84,5 +84,5 @@ def _exported(parts: list[str], seconds: float = 60.0) -> float:
 
 def _samples() -> Iterator[str]:
     (node,) = ray.nodes()
-    with urllib.request.urlopen(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", timeout=60) as answer:
         yield from answer.read().decode().splitlines()

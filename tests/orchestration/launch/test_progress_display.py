@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 
 import pytest
 from rich.console import Console
@@ -14,6 +13,14 @@ from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.tasks.task import EvaluateTask, TrainTask
 from tests.orchestration.conftest import QUICKSTART
+from tests.support.clock import Clock, until
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("orchestration.launch.progress_display.time", clock)
+    return clock
 
 
 @pytest.fixture(scope="module")
@@ -21,37 +28,38 @@ def plan() -> Plan:
     return make_plan(load_sweep(QUICKSTART))
 
 
-def shown(plan: Plan, *, terminal: bool) -> str:
+def shown(plan: Plan, clock: Clock, *, terminal: bool) -> str:
     output = io.StringIO()
     display = Display(Console(file=output, force_terminal=terminal, width=120, soft_wrap=True))
     task = plan.of_kind(TrainTask)[0]
     display.started(task, 800)
     display.loss(task.digest, 0.25)
     display.reached(task.digest, 100)
+    clock.now += 10
     display.reached(task.digest, 200)
     if terminal:
-        time.sleep(0.3)  # bars are drawn ten times a second
+        until(lambda: "200/800 steps" in output.getvalue())  # bars are drawn ten times a second
     display.retried(task.digest, "worker 1: RuntimeError: peer is gone\nmore")
     display.ended(task, "done")
     display.close()
     return output.getvalue()
 
 
-def test_a_log_gets_plain_lines(plan: Plan) -> None:
-    text = shown(plan, terminal=False)
+def test_a_log_gets_plain_lines(plan: Plan, clock: Clock) -> None:
+    text = shown(plan, clock, terminal=False)
     assert "train flow_matching, seed=0: started" in text
     assert "100/800 steps" in text
     assert "loss 0.2500" in text
     assert "attempt ended (worker 1: RuntimeError: peer is gone); starting again" in text
-    assert "train flow_matching, seed=0: done in 0:00" in text
+    assert "train flow_matching, seed=0: done in 0:10" in text
     assert "\x1b" not in text
 
 
-def test_a_terminal_gets_a_bar_with_rate_and_remaining_time(plan: Plan) -> None:
-    text = shown(plan, terminal=True)
+def test_a_terminal_gets_a_bar_with_rate_and_remaining_time(plan: Plan, clock: Clock) -> None:
+    text = shown(plan, clock, terminal=True)
     assert "━" in text
     assert "200/800" in text
-    assert "steps," in text
+    assert "steps, 10.0/s" in text
     assert "\x1b" in text
 
 

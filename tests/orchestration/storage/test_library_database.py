@@ -131,12 +131,12 @@ def test_of_many_at_once_one_creates_and_all_use_it(tmp_path: Path) -> None:
 def test_a_creator_that_is_killed_leaves_the_place_usable(tmp_path: Path, seconds: float) -> None:
     path = tmp_path / "mlflow.db"
     program = (
-        "import sys, time, sqlite3\nfrom pathlib import Path\n"
+        "import itertools, sys, time, sqlite3\nfrom pathlib import Path\n"
         "from orchestration.storage.library_database import ensure_whole\n"
         "def create(path):\n"
         "    connection = sqlite3.connect(path)\n"
         "    print('begun', flush=True)\n"
-        "    for number in range(200):\n"
+        "    for number in itertools.count():\n"
         "        connection.execute(f'CREATE TABLE t{number} (a)'); connection.commit(); time.sleep(0.01)\n"
         "ensure_whole(Path(sys.argv[1]), create)\n"
     )

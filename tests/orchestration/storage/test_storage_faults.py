@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import fsspec
@@ -21,7 +22,6 @@ from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
-from tests.support.ports import free_port
 from tests.support.s3 import SECRET, FaultyProxy, environment, make_bucket, rclone_server, variables
 
 FAULTS = ["busy", "hang", "reset"]
@@ -81,15 +81,23 @@ def test_a_server_that_listens_and_takes_no_connection_holds_nobody_for_ever(s3_
             assert time.monotonic() - began < 30.0
 
 
-def test_a_server_that_comes_back_is_found_again(s3_endpoint: str) -> None:
+def test_a_server_that_comes_back_is_found_again(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     proxies: list[FaultyProxy] = []
-    port = free_port()
-    with environment(variables(f"http://127.0.0.1:{port}")):
-        store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=1.0, retry_seconds=60.0))
-        threading.Timer(1.0, lambda: proxies.append(FaultyProxy(s3_endpoint, port=port))).start()
-        store.write("a", b"x")  # refused at first
-        assert store.read("a") == b"x"
-    proxies[0].close()
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))  # and refuses connections, as nobody listens yet
+
+        def sleep(seconds: float) -> None:
+            if not proxies:
+                proxies.append(FaultyProxy(s3_endpoint, place))
+            time.sleep(seconds)
+
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+        monkeypatch.setattr("orchestration.storage.retry.time", clock)
+        with environment(variables(f"http://127.0.0.1:{place.getsockname()[1]}")):
+            store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=10.0, retry_seconds=60.0))
+            store.write("a", b"x")
+            assert len(proxies) == 1, "it was not refused at first"
+            assert store.read("a") == b"x"
 
 
 def test_a_body_that_is_cut_off_is_read_again(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
@@ -188,7 +196,7 @@ class _StuckFileSystem(MemoryFileSystem):  # type: ignore[misc]
 
 def test_a_client_without_coroutines_has_deadlines_too() -> None:
     fsspec.register_implementation("stuck", _StuckFileSystem, clobber=True)
-    store = Store("stuck://root", retry_policy=RetryPolicy(call_seconds=0.3, retry_seconds=5.0))
+    store = Store("stuck://root", retry_policy=RetryPolicy(call_seconds=0.3, retry_seconds=60.0))
     _StuckFileSystem.stuck_writes, _StuckFileSystem.failing_writes = 1, 2
     store.write("a", b"x")
     _StuckFileSystem.ended.set()
@@ -216,15 +224,20 @@ def test_before_a_sweep_a_client_that_hangs_is_told_soon(monkeypatch: pytest.Mon
 
 
 class _SlowFileSystem(AsyncFileSystem):  # type: ignore[misc]
-    """One whose writes arrive late."""
+    """One whose writes arrive late, unless they are given up."""
 
     protocol = "slow"
     cachable = False
     arrived: ClassVar[list[bytes]] = []
+    given_up = threading.Event()
 
     async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
         del path, mode
-        await asyncio.sleep(0.6)
+        try:
+            await asyncio.sleep(120)
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
         self.arrived.append(value)
 
 
@@ -233,7 +246,7 @@ def test_a_call_that_was_given_up_does_not_write_later() -> None:
     store = Store("slow://root", retry_policy=RetryPolicy(call_seconds=0.2, retry_seconds=0.0))
     with pytest.raises(StorageUnavailableError, match="no answer within"):
         store.write("a", b"x")
-    time.sleep(0.7)
+    assert _SlowFileSystem.given_up.wait(60)
     assert _SlowFileSystem.arrived == []
 
 

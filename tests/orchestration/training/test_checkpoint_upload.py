@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.engine import OwnedPiece, PlainEngine, StateKind
 from dfm_core.training.state import SnapshotCard, build_model
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
+from orchestration.common.background import in_background
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.training.checkpoint_upload import StateUploads
@@ -146,16 +148,31 @@ def assert_true(value: bool) -> None:
 
 
 def test_the_next_save_waits_for_the_one_before_and_says_for_how_long(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    on_their_way, most = set(), [0]
+    on_their_way, most, waited_for = set(), [0], list[threading.Event]()
+
+    def upload(name: str, work: Callable[[], None]) -> Future[None]:
+        waited_for.append(asked := threading.Event())
+        under_way = in_background(name, work)
+        result = under_way.result
+
+        def ask() -> None:
+            asked.set()
+            result()
+
+        monkeypatch.setattr(under_way, "result", ask)
+        return under_way
 
     def slow(change: str) -> None:
+        """Is slower than the training, however slow that is: until somebody waits for it."""
         if change.startswith("put"):
             on_their_way.add(change)
             most[0] = max(most[0], len(on_their_way))
-            time.sleep(0.3)
+            assert waited_for[-1].wait(60)
             on_their_way.remove(change)
+
+    monkeypatch.setattr("orchestration.training.checkpoint_upload.in_background", upload)
 
     worker = Worker()
     saver = uploads(WatchedStore(str(tmp_path), slow), worker)

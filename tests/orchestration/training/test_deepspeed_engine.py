@@ -53,7 +53,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
         Job("nan-head", 2, 4, until=CUT_STEP, faults="0:5:nan", save_to=f"{folder}/nan-head"),
         Job("nan-tail", 2, 4, start=CUT_STEP, num_steps=CUT_STEP - 1, resume_from=f"{folder}/nan-head"),
         Job("nan-whole", 2, 2, faults="1:5:nan"),
-        Job("slow", 1, 4, faults="1:6:slow", hung_after_seconds=3 * SLOW_SECONDS),
+        Job("slow", 1, 4, faults="1:6:slow", hung_after_seconds=20 * SLOW_SECONDS),
         *[reads(f"2-{stage}", cut[other], 2, stage) for stage, other in ((1, 3), (2, 1), (3, 2), (3, 3))],
     ]
     one = [
@@ -179,7 +179,7 @@ def test_ranks_of_another_launcher_are_not_believed(tmp_path: Path, monkeypatch:
 
 
 def test_a_worker_that_hangs_ends_all_of_them_and_each_says_where_it_was(tmp_path: Path) -> None:
-    job = Job("hangs", 1, 4, faults="1:4:hang", hung_after_seconds=2.0)
+    job = Job("hangs", 1, 4, faults="1:4:hang", hung_after_seconds=8.0)  # a busy machine's steps take seconds
     with pytest.raises(ProcessExitedException) as ended:
         run_jobs(2, [job], tmp_path)
     assert ended.value.exit_code == EXIT_HUNG

@@ -35,7 +35,7 @@ from tests.support.checkpoints import read_checkpoint
 from tests.support.sweeps import wait_until
 from tests.support.train_processes import train_processes
 
-SECONDS = 120
+SECONDS = 240
 
 
 @dataclass(eq=False)
@@ -301,7 +301,7 @@ def weights_after(store: Store, task: TrainTask) -> list[Any]:
 
 
 def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
-    groups: WorkerGroupPool, store: Store, tmp_path: Path
+    groups: WorkerGroupPool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = trainings(store)
     wait_until(lambda: not train_processes(), "workers of an earlier test to end", seconds=SECONDS)
@@ -325,6 +325,7 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
         groups.close_idle(for_seconds=0.5)
         time.sleep(0.1)
     wait_until(lambda: not held(), "no placement group", seconds=SECONDS)
+    monkeypatch.setenv("DFM_FAULT", "1:6:hang")  # without it, it may have ended before it is seen at work
     there = other.submit(second)
     while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
         assert not there.done()
@@ -343,11 +344,14 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
-def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(store: Store) -> None:
+def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kill as Ray's memory monitor does, the newest first. Their placement group would stay with this job."""
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
     name, _ = start_progress_board()
     groups = groups_in(store, workers, name)
+    monkeypatch.setenv("DFM_FAULT", "1:3:hang")  # without it, it may have ended before it is seen at work
     ended = groups.submit(task)
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
         assert not ended.done()
@@ -359,7 +363,7 @@ def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(sto
         if any(part in " ".join(process.cmdline()) for part in ("PlacementGroupCleaner", "TrainController")):
             process.kill()
     assert ended.exception(SECONDS) is not None
-    wait_until(lambda: not held(), "no placement group", seconds=10)
+    wait_until(lambda: not held(), "no placement group", seconds=SECONDS)
 
 
 def held() -> list[str]:

@@ -163,7 +163,7 @@ def test_processes_that_want_the_same_shards_fetch_each_once(
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert sorted(log.read_text().split()) == [shard.name for shard in manifest.shards]
 
@@ -179,7 +179,7 @@ def test_what_a_killed_process_had_fetched_is_removed_and_fetched_again(
 
     worker = PROCESSES.Process(target=work)
     worker.start()
-    worker.join(30)
+    worker.join(120)
     assert worker.exitcode == -signal.SIGKILL
     assert len(leftovers(cache)) == 1
     cache.get(FolderSource(store), manifest.shards[next_one])  # has its room, as only one fits
@@ -204,7 +204,7 @@ def test_downloads_at_once_never_hold_more_than_the_cache_may(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert sum(source.fetched.values()) == 4
     assert most == 2
 

@@ -51,7 +51,8 @@ def store(proxy: FaultyProxy, s3_endpoint: str) -> Store:
 
 
 def impatient(store: Store) -> Store:
-    return Store(store.root, retry_policy=RetryPolicy(call_seconds=0.3, retry_seconds=0.5))
+    """The store of one that gives up soon where it is refused; a call that is only slow has time."""
+    return Store(store.root, retry_policy=RetryPolicy(call_seconds=20.0, retry_seconds=0.5))
 
 
 def test_what_was_published_is_read_by_index_with_a_connection_that_fails(
