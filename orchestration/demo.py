@@ -132,6 +132,7 @@ def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str
         LOOPBACK_VARIABLE: "0",
         "RAY_API_SERVER_ADDRESS": f"http://{_LOOPBACK}:{dashboard_port}",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # the job is over: Ray would wait half a minute for nobody
         "RAY_DISABLE_IMPORT_WARNING": "1",
         ROOT_VARIABLE: root,
     }

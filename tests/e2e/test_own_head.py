@@ -27,6 +27,7 @@ def test_the_documented_cluster_commands_run_a_sweep(undisturbed: FinishedSweep,
         "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports[1]}",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # nothing outside this machine is to reach it
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }
     subprocess.run([sys.executable, "-m", "orchestration.auth_token"], cwd=ROOT, env=own, check=True)
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600

@@ -100,6 +100,7 @@ def ray_cluster(scratch: Path, plans: Sequence[NodePlan], port: int | None = Non
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }
     with ExitStack() as stack:
         cluster = RayCluster(address, joining, [], scratch, stack)
