@@ -63,6 +63,7 @@ types: $(VENV)/.test-ready
 
 docs: $(VENV)/.test-ready
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_proofs.py
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 	@echo "build/docs/index.html"
 

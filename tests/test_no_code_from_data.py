@@ -116,6 +116,7 @@ def test_the_reader_leaves_what_is_safe_alone(source: str) -> None:
     assert not list(offences("orchestration/x.py", source))
 
 
+@pytest.mark.proves(27)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_runs_code_out_of_a_file(package: str) -> None:
     paths = sorted((ROOT / package).rglob("*.py"))

@@ -139,6 +139,7 @@ def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Post
     assert again.ask().number == 2
 
 
+@pytest.mark.proves(19)
 def test_a_tracker_outlives_an_outage_of_postgres(postgres: Postgres, plan: Plan, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     tracker = Tracker(postgres.database("outage"), "outage", store, PROVENANCE)

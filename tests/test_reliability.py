@@ -1,38 +1,36 @@
-"""docs/reliability.md: a row for each fault, and every test that it names is there."""
+"""docs/reliability.md: a row for each fault, and tests that are marked to prove it."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_FAULTS = 33
-ROWS = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if re.match(r"\| \d+ \|", line)]
-TESTS = [
-    (int(line.split("|")[1]), test, apart)
-    for line in ROWS
-    for test, apart in re.findall(r"`(tests/[\w/]+\.py::\w+)`(?: \((slow|multihost)\))?", line)
-]
+MAKER = runpy.run_path(str(ROOT / "docs" / "make_proofs.py"))
 
 
-def test_every_fault_has_a_row_with_a_test_or_says_that_it_is_open() -> None:
-    assert [int(line.split("|")[1]) for line in ROWS] == list(range(1, NUM_FAULTS + 1))
-    named = {number for number, _, _ in TESTS}
-    assert {number for number, line in enumerate(ROWS, start=1) if "**open**" not in line} <= named
+def test_every_fault_has_a_test_that_proves_it_or_says_that_it_is_open() -> None:
+    faults = MAKER["faults"]()
+    assert [*faults] == list(range(1, NUM_FAULTS + 1))
+    assert {number for number, fault in faults.items() if "**open**" not in fault} == MAKER["proofs"]().keys()
 
 
-@pytest.mark.parametrize(("number", "test", "apart"), TESTS)
-def test_the_tests_it_names_are_there_and_run_where_it_says(number: int, test: str, apart: str) -> None:
-    path, _, name = test.partition("::")
-    source = (ROOT / path).read_text()
-    definition = re.search(rf"((?:^@.*\n|^    .*\n|^\)\n)*)^def {name}\(", source, re.MULTILINE)
-    assert definition, f"row {number} names {test}"
-    marks = re.findall(r"pytest\.mark\.(slow|multihost)", definition.group(1))
-    assert marks == [apart] * bool(apart), f"row {number}: {test}"
+def test_the_page_of_proofs_is_what_the_marks_say() -> None:
+    assert MAKER["PAGE"].read_text() == MAKER["page"](), "python docs/make_proofs.py writes it"
 
 
+def test_a_proof_is_run_where_its_page_says() -> None:
+    by_name = {proof.name: proof for proofs in MAKER["proofs"]().values() for proof in proofs}
+    apart = by_name["test_a_killed_sweep_on_s3_is_continued_to_the_table_of_the_local_one"]
+    assert (apart.path, apart.target) == ("tests/e2e/test_s3.py", "make test-slow")
+    assert by_name["test_a_flipped_bit_sends_us_to_the_checkpoint_before"].target == "make test"
+
+
+@pytest.mark.proves(23)
 def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:
     """Intervals are monotonic, and what came first is told by steps, beats and epochs."""
     readers = {

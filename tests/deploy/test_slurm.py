@@ -61,6 +61,7 @@ def await_state(slurm: Slurm, job: str, log: Path, is_so: Callable[[], bool]) ->
         time.sleep(0.5)
 
 
+@pytest.mark.proves(5)
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_job_on_two_nodes_told_to_end_is_queued_again_and_goes_on(slurm: Slurm, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def test_a_cluster_grows_to_two_nodes_for_four_trainings_and_shrinks_after(
     assert len(list(with_reference.glob("checkpoints/*"))) == 4
 
 
+@pytest.mark.proves(33)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_what_waits_for_a_node_that_never_comes_is_told_and_the_sweep_goes_on(

@@ -63,6 +63,7 @@ def trains(node: RayNode) -> bool:
     return False
 
 
+@pytest.mark.proves(3, 6)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("program", ["raylet", "gcs_server"])
@@ -81,6 +82,7 @@ def test_a_driver_whose_raylet_or_head_is_killed_reports_it_soon_and_resumes(
     goes_on_to_the_table_of(undisturbed.root, with_reference)
 
 
+@pytest.mark.proves(6)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_head_that_dies_ends_the_driver_before_ray_does_and_another_head_goes_on(
@@ -101,6 +103,7 @@ def test_a_head_that_dies_ends_the_driver_before_ray_does_and_another_head_goes_
         goes_on_to_the_table_of(undisturbed.root, with_reference, Where(environment=cluster.environment))
 
 
+@pytest.mark.proves(3)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_node_whose_raylet_is_killed_is_done_without(
@@ -123,6 +126,7 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
     assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
 
 
+@pytest.mark.proves(4)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @RUN_OF
@@ -172,6 +176,7 @@ def drain(cluster: RayCluster, node: RayNode, seconds: int) -> None:
     )
 
 
+@pytest.mark.proves(9)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_training_that_rays_memory_monitor_ends_is_tried_again(

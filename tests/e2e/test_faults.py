@@ -32,6 +32,7 @@ SLOWLY = Where(environment=slow_steps(12, 40))
 IN_ITS_OWN_SESSION = Where(lambda *arguments: ["setsid", *arguments], SLOWLY.environment)
 
 
+@pytest.mark.proves(5)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -54,6 +55,7 @@ def test_a_sweep_told_to_end_stops_at_a_checkpoint_and_resumes_to_the_same_table
     goes_on_to_the_table_of(undisturbed.root, with_reference)
 
 
+@pytest.mark.proves(22)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("removed", ["leases", ""])
@@ -71,6 +73,7 @@ def test_a_driver_whose_lease_or_root_is_removed_says_so_and_ends(
     assert not list(with_reference.glob("results/*/result.json")) or removed
 
 
+@pytest.mark.proves(7, 8)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", ["1:17:hang", "1:17:freeze", "0:17:kill", "1:17:slow", "1:17:error"])
@@ -93,6 +96,7 @@ def test_a_fault_of_a_worker_changes_no_number(
     assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
 
 
+@pytest.mark.proves(17)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_batches_that_are_never_a_number_fail_their_trial_and_leave_its_checkpoints(

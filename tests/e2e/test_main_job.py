@@ -89,6 +89,7 @@ def test_the_job_knows_the_commit_it_ran(undisturbed: FinishedSweep) -> None:
     assert commit in (undisturbed.root / "reports" / "quickstart" / "report.html").read_text()
 
 
+@pytest.mark.proves(21)
 def test_submitting_again_computes_nothing_and_ends_at_once(undisturbed: FinishedSweep) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.root.glob("results/*/result.json")}
     page = (undisturbed.root / "reports" / "quickstart" / "report.html").read_bytes()
@@ -115,6 +116,7 @@ def test_analysis_alone_writes_the_same_report(undisturbed: FinishedSweep, tmp_p
     assert (tmp_path / "report" / "report.html").read_bytes() == ours
 
 
+@pytest.mark.proves(21)
 def test_a_changed_value_runs_only_the_difference(undisturbed: FinishedSweep, tmp_path: Path) -> None:
     root = tmp_path / "runs"
     shutil.copytree(undisturbed.root, root, ignore=shutil.ignore_patterns("mlflow*"))
@@ -125,6 +127,7 @@ def test_a_changed_value_runs_only_the_difference(undisturbed: FinishedSweep, tm
     assert sum("evaluate DFM" in line for line in begun) == 2
 
 
+@pytest.mark.proves(2)
 def test_a_killed_driver_is_continued_to_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_killed_driver_is_continued_to_the_same_table(
     goes_on_to_the_table_of(undisturbed.root, with_reference)
 
 
+@pytest.mark.proves(1)
 @pytest.mark.slow
 def test_a_killed_train_worker_is_replaced_and_the_table_is_the_same(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
@@ -189,6 +193,7 @@ finally:
 """A driver that takes its time after its end, when a second cluster would start; its launcher is sound, or broken."""
 
 
+@pytest.mark.proves(5)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def published(store: Store) -> list[str]:
     return [directory for directory in directories if store.exists(f"{directory}/{MANIFEST}")]
 
 
+@pytest.mark.proves(2)
 @pytest.mark.slow
 def test_a_killed_sweep_on_s3_is_continued_to_the_table_of_the_local_one(
     undisturbed: FinishedSweep, bucket: Store, tmp_path: Path

@@ -75,6 +75,7 @@ def test_a_training_and_its_evaluations_run_on_both_hosts_to_the_same_table(
     assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
 
 
+@pytest.mark.proves(3)
 @pytest.mark.multihost
 def test_a_host_that_is_cut_off_takes_nothing_with_it(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path

@@ -130,6 +130,7 @@ def test_damaged_images_are_counted_and_named_and_nothing_is_measured(
     assert "Traceback" not in told
 
 
+@pytest.mark.proves(24)
 def test_a_share_of_damaged_images_is_left_out_only_if_it_is_allowed(
     root: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

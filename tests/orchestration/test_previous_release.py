@@ -78,6 +78,7 @@ def test_there_is_a_release() -> None:
     assert RELEASES
 
 
+@pytest.mark.proves(32)
 def test_a_training_goes_on_from_its_checkpoint(left: Store) -> None:
     artifacts = TrainingArtifacts(left, "digest")
     point, found = read_checkpoint(artifacts, STEP)
@@ -91,6 +92,7 @@ def test_a_training_goes_on_from_its_checkpoint(left: Store) -> None:
     assert all(torch.equal(weight, state_of(resumed)["weight"][name]) for name, weight in resumed.tensors("weight"))
 
 
+@pytest.mark.proves(32)
 def test_its_snapshot_and_raw_weights_are_read(left: Store) -> None:
     artifacts = TrainingArtifacts(left, "digest")
     assert artifacts.missing_snapshots([STEP], [STEP]) == []
@@ -105,6 +107,7 @@ def test_its_snapshot_and_raw_weights_are_read(left: Store) -> None:
         assert averages.sizes("ema") == {name: weight.numel() for name, weight in raw.named_parameters()}
 
 
+@pytest.mark.proves(32)
 def test_its_records_plan_and_driver_are_known(left: Store) -> None:
     record = read_record(left, "digest")
     assert record is not None

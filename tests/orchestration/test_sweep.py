@@ -82,6 +82,7 @@ def test_what_only_looks_imports_few_modules_and_none_that_is_heavy(tmp_path: Pa
     assert len(loaded) < 1100
 
 
+@pytest.mark.proves(25)
 def test_mistakes_end_with_code_2_all_listed_and_no_traceback(tmp_path: Path) -> None:
     done = sweep(str(QUICKSTART), "training.steps=-1", "modle.size=B", "sampling.tau=2", cwd=tmp_path)
     assert done.returncode == 2

@@ -69,6 +69,7 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.proves(17)
 @pytest.mark.parametrize("micro_batch_size", [8, 2])
 def test_a_bad_batch_changes_neither_weights_nor_moments_nor_average(micro_batch_size: int) -> None:
     before, after = engine(8 // micro_batch_size), engine(8 // micro_batch_size)
@@ -117,6 +118,7 @@ def test_bad_batches_without_end_stop_the_training_and_name_the_last_of_them() -
     assert recorder.saved == {}
 
 
+@pytest.mark.proves(17)
 @pytest.mark.parametrize(("first_bad", "cut"), [(1, 2), (3, 4)])
 def test_bad_batches_are_counted_over_a_cut(first_bad: int, cut: int) -> None:
     """Else a training with checkpoints closer than that would get past them by being submitted again and again."""
@@ -153,6 +155,7 @@ def test_a_learning_rate_without_bounds_diverges() -> None:
         train(config, paradigm_of(config, STD), random_dataset(), engine(config=config), plan)
 
 
+@pytest.mark.proves(18)
 def test_a_learning_rate_a_thousand_times_too_high_is_noticed_before_nan() -> None:
     config = with_values(CONFIG, {"training.learning_rate": 10.0, "training.warmup_steps": 0})
     plan = LoopPlan(until_step=60, micro_batch_size=8, log_every=1, save_at=frozenset())

@@ -171,6 +171,7 @@ def test_a_snapshot_of_another_architecture_is_refused(tmp_path: Path) -> None:
         load_snapshot(tmp_path)
 
 
+@pytest.mark.proves(32)
 def test_a_snapshot_with_settings_that_this_version_lacks_is_refused(tmp_path: Path) -> None:
     write_snapshot(WorkerOf(tiny_dfm()), tiny_dfm(), SnapshotCard(2, SHAPE, STD), tmp_path)
     content = json.loads((tmp_path / SNAPSHOT_CARD).read_text())

@@ -38,6 +38,7 @@ def publish(artifacts: TrainingArtifacts, content: Path, sha256: str | None = No
     artifacts.store.publish(directory, [FileEntry(name, entry.num_bytes, sha256 or entry.sha256)], {"curve": []})
 
 
+@pytest.mark.proves(27)
 @pytest.mark.parametrize("writer", ["pickle", "torch"])
 def test_a_pickle_in_the_place_of_a_shard_is_never_opened_as_one(
     store: Store, tmp_path: Path, sentinel: Path, writer: str

@@ -75,6 +75,7 @@ def test_a_checkpoint_after_the_wanted_step_is_not_used(artifacts: TrainingArtif
     assert newest_sound_step(artifacts, at_most=0) == 0
 
 
+@pytest.mark.proves(16)
 @pytest.mark.parametrize("offset_share", [0.1, 0.5, 0.9, 0.999])
 def test_a_flipped_bit_sends_us_to_the_checkpoint_before(artifacts: TrainingArtifacts, offset_share: float) -> None:
     save(artifacts, 1, 2)
@@ -85,6 +86,7 @@ def test_a_flipped_bit_sends_us_to_the_checkpoint_before(artifacts: TrainingArti
     assert newest_sound_step(artifacts, at_most=9) == 1
 
 
+@pytest.mark.proves(15)
 def test_a_short_shard_sends_us_to_the_checkpoint_before(artifacts: TrainingArtifacts) -> None:
     save(artifacts, 1, 2)
     path = shard(artifacts, 2)
@@ -184,6 +186,7 @@ def about(artifacts: TrainingArtifacts) -> CurveRow:
     return row
 
 
+@pytest.mark.proves(16)
 @pytest.mark.parametrize("name", ["shard", "manifest"])
 def test_a_bit_that_flips_anywhere_is_found(artifacts: TrainingArtifacts, name: str) -> None:
     save(artifacts, 1, 2)
@@ -209,6 +212,7 @@ def test_a_bit_that_flips_anywhere_is_found(artifacts: TrainingArtifacts, name: 
     assert newest_sound_step(artifacts, at_most=9) == 2
 
 
+@pytest.mark.proves(15)
 def test_a_shard_or_manifest_that_is_cut_off_anywhere_is_not_used(artifacts: TrainingArtifacts) -> None:
     save(artifacts, 1, 2)
     directory, draw = Path(artifacts.store.path(artifacts.paths.checkpoint(2))), random.Random(0)
@@ -221,6 +225,7 @@ def test_a_shard_or_manifest_that_is_cut_off_anywhere_is_not_used(artifacts: Tra
     assert newest_sound_step(artifacts, at_most=9) == 2
 
 
+@pytest.mark.proves(14)
 def test_a_sigkill_at_any_time_leaves_a_sound_checkpoint_and_no_step_back(artifacts: TrainingArtifacts) -> None:
     draw, engines, newest = random.Random(0), [engine_after(step) for step in range(1, 4)], 0
     for number in range(150):

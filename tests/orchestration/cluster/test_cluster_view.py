@@ -75,6 +75,7 @@ def test_needs_of_gpus_are_named() -> None:
     assert seen.look().waiting[0].what == "1 training, each for 8 workers with 12 CPUs and 1 GPU"
 
 
+@pytest.mark.proves(33)
 def test_a_node_that_does_not_come_in_time_is_expected_no_more_until_one_comes() -> None:
     seen = Seen()
     seen.look()

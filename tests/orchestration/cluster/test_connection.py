@@ -52,6 +52,7 @@ print(ray.is_initialized(), len(errors))
 """
 
 
+@pytest.mark.proves(5)
 def test_a_call_after_ray_was_left_fails_and_starts_no_cluster() -> None:
     done = python("-c", LATE_CALLS)
     assert done.returncode == 0, done.stderr

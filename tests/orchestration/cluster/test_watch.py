@@ -89,6 +89,7 @@ class Head(Place):
         return self.is_there.is_set()
 
 
+@pytest.mark.proves(6)
 def test_a_head_that_comes_back_in_time_is_not_lost(clock: Clock) -> None:
     head = Head("the head", "127.0.0.1", 1, 5.0)
     head.is_there.set()

@@ -153,6 +153,7 @@ def test_nothing_changed_is_said_too_and_a_new_sweep_has_nothing_to_compare(stor
     assert changes_text(tiny_plan(), store) == "Against the published plan: nothing changed, 6 tasks."
 
 
+@pytest.mark.proves(32)
 def test_a_published_plan_of_another_format_is_named(store: Store) -> None:
     store.write(plan_file("quickstart"), b'{"format": 1}')
     assert "cannot be compared: " in changes_text(tiny_plan(), store)

@@ -157,6 +157,7 @@ raise RuntimeError(f"crashed with {held} at https://me:open-sesame@host/x")
 """
 
 
+@pytest.mark.proves(28)
 def test_a_crash_prints_no_secret(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _CRASH],
@@ -237,6 +238,7 @@ def test_a_plan_and_what_is_printed_of_it_hold_no_option_and_no_signature(tmp_pa
     assert "sentinel" not in done.stdout + done.stderr
 
 
+@pytest.mark.proves(28)
 def test_the_uncommitted_diff_is_kept_without_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project, store = tmp_path / "project", Store(str(tmp_path / "store"), {"auto_mkdir": f"{SENTINEL}-option"})
     project.mkdir()
@@ -266,6 +268,7 @@ class _Recorder:
         return lambda *_arguments, **_options: None
 
 
+@pytest.mark.proves(28)
 def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

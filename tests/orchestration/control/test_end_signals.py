@@ -25,6 +25,7 @@ def exit_code(signals: EndSignals) -> int | None:
     return None if signals.early_exit is None else signals.early_exit.exit_code
 
 
+@pytest.mark.proves(5)
 def test_the_first_sigterm_asks_and_the_second_ends_at_once() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with EndSignals() as signals:
@@ -38,6 +39,7 @@ def test_the_first_sigterm_asks_and_the_second_ends_at_once() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.proves(5)
 def test_a_terminal_that_closes_is_a_sigterm_however_often_it_says_so() -> None:
     with EndSignals() as signals:
         signals.listen()

@@ -66,6 +66,7 @@ def test_an_error_is_known_through_all_that_wraps_it(error: Exception, kind: Fai
     assert failure_of(pickle.loads(pickle.dumps(error))).kind == kind
 
 
+@pytest.mark.proves(9)
 def test_an_error_is_told_by_its_last_line_and_what_to_do() -> None:
     assert str(failure_of(of_workers(PEER, KeyError("scale_std")))) == "KeyError: 'scale_std'"
     told = str(failure_of(died(OutOfMemoryError("Killed.\nMemory on the node was 7.9GB / 8.0GB"))))

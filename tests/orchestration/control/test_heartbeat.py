@@ -67,6 +67,7 @@ def test_an_old_beat_that_does_not_go_on_means_that_the_driver_is_gone(store: St
     assert ("the two clocks disagree" if age < 0 else "ago by this machine's clock") in str(driver)
 
 
+@pytest.mark.proves(23)
 @pytest.mark.parametrize("age", [HOUR, -HOUR])
 def test_a_driver_whose_clock_is_wrong_by_an_hour_is_there_if_its_beats_go_on(store: Store, age: float) -> None:
     beat(store, age=age)

@@ -62,6 +62,7 @@ def test_nobody_waits_for_a_process_of_this_machine_that_is_gone(store: Store) -
         ensure_single_driver(store, "quickstart", goes_on(store, last))
 
 
+@pytest.mark.proves(22)
 def test_the_command_refuses_with_code_3_and_starts_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +82,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.proves(22)
 def test_of_two_drivers_the_one_that_took_the_sweep_later_stays(store: Store) -> None:
     first, second = (HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(2))
     first.start()
@@ -101,6 +103,7 @@ def test_of_two_drivers_the_one_that_took_the_sweep_later_stays(store: Store) ->
     assert second.fenced is None
 
 
+@pytest.mark.proves(22)
 def test_a_driver_that_was_frozen_while_another_took_over_writes_no_more(store: Store) -> None:
     """As after SIGSTOP, or behind a network that was away: it believes that it runs the sweep."""
     frozen = HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02)
@@ -118,6 +121,7 @@ def test_a_driver_that_was_frozen_while_another_took_over_writes_no_more(store: 
     assert frozen.fenced
 
 
+@pytest.mark.proves(22)
 def test_each_epoch_is_taken_once_whoever_tries_at_the_same_time(store: Store) -> None:
     taken: list[int] = []
 
@@ -147,6 +151,7 @@ def test_a_lease_is_ended_by_any_later_one_and_named_by_the_last(store: Store) -
         assert lease_in_force(store, "quickstart", lease) not in (None, lease)  # whoever took it, it is gone
 
 
+@pytest.mark.proves(22)
 @pytest.mark.parametrize("removed", ["leases/quickstart/epoch-000000001.json", "leases", ""])
 def test_a_driver_whose_lease_is_removed_says_so_and_writes_no_more(
     store: Store, removed: str, monkeypatch: pytest.MonkeyPatch
@@ -206,6 +211,7 @@ def test_a_store_that_does_not_answer_ends_no_lease(store: Store, monkeypatch: p
     assert read_heartbeat(store, "quickstart") is not None
 
 
+@pytest.mark.proves(23)
 def test_a_clock_that_jumps_back_at_every_look_changes_neither_lease_nor_beats(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

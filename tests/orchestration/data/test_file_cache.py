@@ -217,6 +217,7 @@ def test_every_backends_error_becomes_a_message(cache: FileCache, url: str, expe
     assert str(cache.problem(file, NEEDED)).startswith(f"weights: {expected}")
 
 
+@pytest.mark.proves(28)
 @pytest.mark.parametrize("path", ["gone.pt?X-Signature=hush", "other.pt?token=hush#hush"])
 def test_no_credential_is_ever_shown(cache: FileCache, server: Server, path: str) -> None:
     url = server.url(path).replace("http://", "http://me:hush@")

@@ -173,6 +173,7 @@ def at_part(number: int, act: Callable[[], None], method: str, patch: pytest.Mon
     patch.setattr(ShardEncoder, method, acting)
 
 
+@pytest.mark.proves(24)
 @pytest.mark.parametrize("method", ["encode", "_write"])
 def test_a_store_that_vanishes_ends_the_encoding_which_resumes_when_it_is_back(
     files: Path, s3_endpoint: str, method: str, tmp_path: Path
@@ -199,6 +200,7 @@ def test_a_store_that_vanishes_ends_the_encoding_which_resumes_when_it_is_back(
         assert store.manifest(paths.latents) == undisturbed.manifest(paths.latents)
 
 
+@pytest.mark.proves(24)
 def test_files_that_vanish_half_way_are_not_left_out(files: Path, store: Store, s3_endpoint: str) -> None:
     with behind_a_proxy(s3_endpoint) as (proxy, storage):
         bucket = Store(storage.root)
@@ -232,6 +234,7 @@ def largest_file(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.proves(13)
 @pytest.mark.parametrize(
     ("owner", "method", "room"),
     [(ShardEncoder, "_write", 0), (ShardEncoder, "_write", 700), (Store, "put", 700), (Store, "write", 200)],

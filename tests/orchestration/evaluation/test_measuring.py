@@ -246,6 +246,7 @@ def test_features_that_were_damaged_are_named_removed_and_made_anew(store: Store
     assert metric(again, BLOCK10) == metric(first, BLOCK10)
 
 
+@pytest.mark.proves(31)
 def test_a_cut_off_evaluation_goes_on_at_the_group_it_was_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     task = evaluation_of(small_config(evaluation__num_samples=600))
     (undisturbed,) = Bench(store).run(task)

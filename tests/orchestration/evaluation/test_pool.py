@@ -129,6 +129,7 @@ class Held(Evaluator):
             time.sleep(600)
 
 
+@pytest.mark.proves(31)
 def test_a_killed_evaluator_is_replaced_and_nothing_is_lost_or_counted_twice(
     store: Store, expected: dict[str, dict[str, float]]
 ) -> None:
@@ -263,6 +264,7 @@ class Broken:
     def ready(self) -> None: ...
 
 
+@pytest.mark.proves(9)
 def test_an_evaluator_that_was_killed_for_its_memory_is_replaced_too(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

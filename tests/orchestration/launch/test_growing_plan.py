@@ -231,6 +231,7 @@ def test_one_mistake_in_all_first_trainings_ends_the_sweep_other_errors_do_not(
         assert outcome.early_exit is None
 
 
+@pytest.mark.proves(3)
 def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after_it(
     store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +294,7 @@ def test_where_both_have_no_room_evaluators_take_turns_with_long_trainings_alone
     assert len(trained) == 2
 
 
+@pytest.mark.proves(3)
 @pytest.mark.parametrize("look", [0, 1])
 def test_a_driver_without_its_cluster_waits_for_nobody(
     store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, look: int
@@ -320,6 +322,7 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
     assert outcome.stopped == {training.digest: "stopped, goes on from what it last wrote"}
 
 
+@pytest.mark.proves(5)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), RuntimeError("of the launcher")])
 @pytest.mark.parametrize("lost", [False, True])
 def test_any_way_out_leaves_no_thread_of_a_training_and_no_evaluator(

@@ -57,6 +57,7 @@ def set_write_version(store: Store, version: int) -> None:
         file.write(bytes([version]))
 
 
+@pytest.mark.proves(19)
 def test_what_a_read_only_database_lacks_is_in_the_table_and_told_by_code_7(stored: Store, plan: Plan) -> None:
     set_write_version(stored, 3)
     done = python("orchestration/sweep.py", *arguments(stored))

@@ -18,6 +18,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 """Nine lines that stand for a thousand million values."""
 
 
+@pytest.mark.proves(26)
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -38,6 +39,7 @@ def test_hostile_yaml_is_refused_with_its_reason(text: str, why: str) -> None:
         check_yaml(text)
 
 
+@pytest.mark.proves(26)
 def test_the_limits_are_exact() -> None:
     check_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH)
     with pytest.raises(ValueError, match="deeper"):

@@ -176,6 +176,7 @@ def test_a_training_without_one_of_its_snapshots_is_not_done(store: Store) -> No
     assert [task.digest for task in tasks_to_run(made, completed_records(store, made))] == [training.digest]
 
 
+@pytest.mark.proves(29)
 def test_a_torn_record_counts_as_not_done(store: Store) -> None:
     made = plan()
     finish(store, list(made.tasks.values()))

@@ -417,6 +417,7 @@ def test_a_limit_that_is_broken_is_learnt_from(tmp_path: Path, name: str) -> Non
     assert sum(tau >= 0.5 for tau in held) > sum(tau >= 0.5 for tau in free)
 
 
+@pytest.mark.proves(29)
 def test_a_database_whose_writer_was_killed_is_there_again(tmp_path: Path) -> None:
     study = open_study(tmp_path, search_of("random"))
     first = study.ask()

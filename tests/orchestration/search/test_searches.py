@@ -224,6 +224,7 @@ def test_a_value_that_is_no_number_is_told_as_failed_and_never_again(
     assert len(searches._searches[0].study._study.trials) == 6  # nor asked of Optuna again
 
 
+@pytest.mark.proves(18)
 def test_what_failed_is_tried_again_at_the_next_submission(tmp_path: Path, store: Store) -> None:
     spec = sweep(tmp_path, SAMPLING, num_trials="2")
     trials = told(Driver(spec, store, fails={"evaluate": "a node was lost"}).run())

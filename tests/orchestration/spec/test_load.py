@@ -77,6 +77,7 @@ def test_scientific_notation_is_a_number(tmp_path: Path) -> None:
     assert part.rows[0].configs[0].training.learning_rate == 1e-4
 
 
+@pytest.mark.proves(25)
 def test_all_mistakes_are_reported_at_once_with_place_and_nearest_name(tmp_path: Path) -> None:
     text = """
 name: "bad name/.."
@@ -171,6 +172,7 @@ def test_a_malformed_file_is_refused_with_its_reason(tmp_path: Path, text: str, 
     assert expected in mistakes(write(tmp_path, text))
 
 
+@pytest.mark.proves(26)
 def test_a_grid_of_too_many_trials_is_refused_before_it_is_expanded(tmp_path: Path) -> None:
     values = list(range(1, 200))
     text = f"name: a\nparts: {{p: {{grid: {{training.steps: {values}, training.batch_size: {values}}}}}}}\n"

@@ -21,6 +21,7 @@ from tests.orchestration.artifacts.test_training_artifacts import engine_after
 from tests.support.checkpoints import CheckpointUploads, newest_sound_step
 
 
+@pytest.mark.proves(13)
 @pytest.mark.parametrize(
     "error",
     [
@@ -65,6 +66,7 @@ def in_a_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.proves(13)
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_and_nothing_of_itself(store: Store, share: float) -> None:
     artifacts = TrainingArtifacts(store, "digest")

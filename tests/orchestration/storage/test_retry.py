@@ -159,6 +159,7 @@ def test_a_refusal_is_told_from_a_passing_fault(
     assert clock.pauses == []
 
 
+@pytest.mark.proves(28)
 def test_no_message_holds_a_credential(
     clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

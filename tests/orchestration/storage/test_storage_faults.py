@@ -40,6 +40,7 @@ def store_in_new_bucket(endpoint: str, retry_policy: RetryPolicy) -> Store:
     return Store(f"s3://{make_bucket(endpoint)}/dfm", retry_policy=retry_policy)
 
 
+@pytest.mark.proves(10)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_passing_fault_is_survived(proxy: FaultyProxy, s3_endpoint: str, fault: str, tmp_path: Path) -> None:
     store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=0.7, retry_seconds=60.0))
@@ -68,6 +69,7 @@ def test_a_lasting_fault_is_one_error_that_names_the_place_and_no_secret(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.proves(11)
 def test_a_server_that_listens_and_takes_no_connection_holds_nobody_for_ever(s3_endpoint: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=5) as hole,
@@ -81,6 +83,7 @@ def test_a_server_that_listens_and_takes_no_connection_holds_nobody_for_ever(s3_
             assert time.monotonic() - began < 30.0
 
 
+@pytest.mark.proves(12)
 def test_a_server_that_comes_back_is_found_again(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     proxies: list[FaultyProxy] = []
     with socket.socket() as place:
@@ -100,6 +103,7 @@ def test_a_server_that_comes_back_is_found_again(s3_endpoint: str, monkeypatch: 
             assert store.read("a") == b"x"
 
 
+@pytest.mark.proves(12)
 def test_a_body_that_is_cut_off_is_read_again(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
     store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=2.0, retry_seconds=60.0))
     local = tmp_path / "a.bin"
@@ -241,6 +245,7 @@ class _SlowFileSystem(AsyncFileSystem):  # type: ignore[misc]
         self.arrived.append(value)
 
 
+@pytest.mark.proves(11)
 def test_a_call_that_was_given_up_does_not_write_later() -> None:
     fsspec.register_implementation("slow", _SlowFileSystem, clobber=True)
     store = Store("slow://root", retry_policy=RetryPolicy(call_seconds=0.2, retry_seconds=0.0))

@@ -76,6 +76,7 @@ def test_a_published_artifact_is_fetched_whole(any_store: Store, tmp_path: Path)
         assert [path.read_bytes() for path in files] == [b"weights"]
 
 
+@pytest.mark.proves(27)
 @pytest.mark.parametrize("damaged", [b"weightz", b"weig", b"", b"weights and more"])
 def test_a_changed_file_is_never_used(any_store: Store, tmp_path: Path, damaged: bytes) -> None:
     publish(any_store, tmp_path)
@@ -108,6 +109,7 @@ def test_a_file_name_in_a_manifest_cannot_leave_the_artifact(any_store: Store, t
         pass
 
 
+@pytest.mark.proves(22)
 def test_a_file_is_created_once_whoever_tries(any_store: Store) -> None:
     assert any_store.create("leases/1", b"first")
     assert not any_store.create("leases/1", b"second")

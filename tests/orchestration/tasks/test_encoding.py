@@ -126,6 +126,7 @@ def test_a_file_that_cannot_be_read_ends_the_encoding_unless_it_may_be_left_out(
     assert [row[:2] for row in rows] == [["bee/3.png", fault]]
 
 
+@pytest.mark.proves(24)
 def test_bad_images_are_left_out_by_name_up_to_the_limit_and_end_the_encoding_above(files: Path, store: Store) -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8))
     transparent = photo.convert("RGBA")

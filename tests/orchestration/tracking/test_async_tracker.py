@@ -59,6 +59,7 @@ def result(task: Task) -> TaskRecord:
     return TaskRecord(task.digest, task.kind, {"x": 1.0}, seconds=1.0, step=4)
 
 
+@pytest.mark.proves(20)
 def test_nobody_waits_and_everything_is_told_in_order(task: Task) -> None:
     tracker = Recorder()
     told = TrackingQueue(tracker)

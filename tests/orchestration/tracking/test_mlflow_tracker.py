@@ -194,6 +194,7 @@ def test_a_finished_run_that_a_person_set_to_another_status_is_finished_again(
     assert open_tracker(database, f"set {status}").is_complete(task.digest)
 
 
+@pytest.mark.proves(19)
 def test_an_outage_raises_nothing_and_is_counted(tmp_path: Path, task: Task) -> None:
     store = Store(str(tmp_path))
     tracker = open_tracker(store, "outage")
@@ -236,6 +237,7 @@ def test_the_configured_server_wins_over_the_environments(tmp_path: Path) -> Non
     assert resolve_uri(None, store, environment) == "https://theirs"
 
 
+@pytest.mark.proves(28)
 def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a password") as caught:
         resolve_uri("https://me:s3cret@host", Store(str(tmp_path)), {})

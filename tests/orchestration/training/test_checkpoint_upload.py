@@ -185,6 +185,7 @@ def test_the_next_save_waits_for_the_one_before_and_says_for_how_long(
     assert re.search(r"the end waited [0-9.]+ s for the upload of step 3's checkpoint", caplog.text)
 
 
+@pytest.mark.proves(10)
 @pytest.mark.parametrize("ask", ["save", "finish"])
 def test_a_failed_upload_fails_the_training_and_leaves_the_checkpoint_before(tmp_path: Path, ask: str) -> None:
     def refuse_the_second(change: str) -> None:
@@ -245,6 +246,7 @@ def test_what_a_killed_attempt_left_is_not_taken_for_this_ones(tmp_path: Path) -
     assert [name for name in names if "killed" in name or "receipt" in name] == []
 
 
+@pytest.mark.proves(14)
 def test_a_kill_at_any_moment_leaves_the_checkpoint_before_or_the_new_one(tmp_path: Path) -> None:
     seen = set()
     for moment in range(100):

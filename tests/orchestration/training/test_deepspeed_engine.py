@@ -96,12 +96,14 @@ def test_a_resumed_training_equals_the_uninterrupted_one_bitwise(found: dict[str
     assert found[f"tail-{stage}"].ema == found[f"whole-{stage}"].ema
 
 
+@pytest.mark.proves(30)
 @pytest.mark.parametrize("name", ["tail-zero-2-of-zero-3", "one-tail-of-two", "two-tail-of-one"])
 def test_a_training_resumes_on_other_workers_and_another_zero_stage(found: dict[str, Finding], name: str) -> None:
     assert found[name].losses == pytest.approx(found["whole-1"].losses[CUT_STEP:], rel=TOLERANCE)
     assert found[name].ema == pytest.approx(found["whole-1"].ema, rel=TOLERANCE)
 
 
+@pytest.mark.proves(30)
 @pytest.mark.parametrize("reader", ["2-1", "2-2", "2-3", "1-1", "1-3"])
 def test_every_bit_of_a_state_is_read_by_any_number_of_workers_and_zero_stage(
     found: dict[str, Finding], reader: str
@@ -135,6 +137,7 @@ def test_recomputed_activations_change_no_bit(found: dict[str, Finding]) -> None
     assert found["recomputed"] == found["whole-2"]
 
 
+@pytest.mark.proves(17)
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_batch_of_one_worker_that_is_not_a_number_is_left_out_by_all(found: dict[str, Finding], stage: int) -> None:
     nan, whole = found[f"nan-{stage}"], found[f"whole-{stage}"]
@@ -149,6 +152,7 @@ def test_deepspeed_leaves_a_step_out_as_plain_torch_does(found: dict[str, Findin
     assert ema == pytest.approx(found["nan-3"].ema, rel=TOLERANCE)
 
 
+@pytest.mark.proves(17)
 @pytest.mark.parametrize("stage", [1, 3])
 def test_batches_that_are_never_a_number_end_all_workers_after_some(found: dict[str, Finding], stage: int) -> None:
     nans = found[f"nans-{stage}"]
@@ -159,6 +163,7 @@ def test_batches_that_are_never_a_number_end_all_workers_after_some(found: dict[
     assert f"at step {first + 2}, the 3. in a row, with samples {8 * (first + 1)} to {8 * (first + 2) - 1} " in reason
 
 
+@pytest.mark.proves(17)
 def test_a_training_resumes_beside_a_step_that_was_left_out(found: dict[str, Finding]) -> None:
     head, tail, whole = found["nan-head"], found["nan-tail"], found["nan-whole"]
     assert tail.num_steps == whole.num_steps == LAST_STEP - 1
@@ -166,6 +171,7 @@ def test_a_training_resumes_beside_a_step_that_was_left_out(found: dict[str, Fin
     assert tail.ema == pytest.approx(whole.ema, rel=TOLERANCE)
 
 
+@pytest.mark.proves(8)
 def test_a_worker_that_is_slow_for_a_while_is_waited_for(found: dict[str, Finding]) -> None:
     assert found["slow"] == found["whole-1"]
 
@@ -178,6 +184,7 @@ def test_ranks_of_another_launcher_are_not_believed(tmp_path: Path, monkeypatch:
     assert len(run_jobs(1, [Job("preset", 1, 8, until=2)], tmp_path)["preset"].losses) == 2
 
 
+@pytest.mark.proves(7)
 def test_a_worker_that_hangs_ends_all_of_them_and_each_says_where_it_was(tmp_path: Path) -> None:
     job = Job("hangs", 1, 4, faults="1:4:hang", hung_after_seconds=8.0)  # a busy machine's steps take seconds
     with pytest.raises(ProcessExitedException) as ended:

@@ -188,6 +188,7 @@ def test_a_checkpoint_that_is_written_already_is_not_written_again(monkeypatch: 
     assert worker.saved == []
 
 
+@pytest.mark.proves(4)
 def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_ends_its_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_ends_its_attempt(
     assert told == [("published", ())]  # neither stopped nor failed: the next attempt goes on
 
 
+@pytest.mark.proves(4)
 @pytest.mark.parametrize("world_size", [2, 512])
 def test_worker_0_says_when_all_ask_ray_train_for_a_preemption(
     world_size: int, monkeypatch: pytest.MonkeyPatch

@@ -52,6 +52,7 @@ def stuck(released: threading.Event) -> None:
     released.wait(90)
 
 
+@pytest.mark.proves(7)
 def test_a_step_that_hangs_is_noticed_once_and_told_where(clock: Clock) -> None:
     told, released = Told(), threading.Event()
     hanging = threading.Thread(target=stuck, args=(released,), name="training")
@@ -118,6 +119,7 @@ def test_after_a_pause_the_step_goes_on_and_can_hang(clock: Clock) -> None:
         assert told.at.wait(60)
 
 
+@pytest.mark.proves(8)
 def test_a_slow_step_is_a_warning(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     with Watch(60, Told()) as watch, caplog.at_level(logging.WARNING):
         watch._durations.extend([0.1] * 9)

@@ -70,6 +70,7 @@ def test_other_errors_are_tried_again_up_to_the_limit_and_told(tmp_path: Path) -
     assert told == ["RuntimeError: a link went down"]
 
 
+@pytest.mark.proves(4)
 def test_a_preemption_does_not_count_against_the_limit(tmp_path: Path) -> None:
     num_attempts, how, told, _ = run(tmp_path, PreemptedError("a node is to be taken away"), times=3)
     assert (num_attempts, how) == (4, "NoneType")

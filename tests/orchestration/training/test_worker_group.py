@@ -46,6 +46,7 @@ def runs_in_the_dashboard() -> list[dict[str, Any]]:
         return runs
 
 
+@pytest.mark.proves(1)
 @pytest.mark.usefixtures("ray_here")
 def test_a_training_of_its_own_run_is_seen_by_name_and_goes_on_after_a_kill(
     store: Store, monkeypatch: pytest.MonkeyPatch

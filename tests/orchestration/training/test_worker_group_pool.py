@@ -300,6 +300,7 @@ def weights_after(store: Store, task: TrainTask) -> list[Any]:
     return [weight.tolist() for _, weight in sorted(tensors["weight"].items())]
 
 
+@pytest.mark.proves(1)
 def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     groups: WorkerGroupPool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +343,7 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     assert weights_after(store, second) == weights_after(alone, second)
 
 
+@pytest.mark.proves(9)
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(
@@ -372,6 +374,7 @@ def held() -> list[str]:
     return [state for state in states if state != "REMOVED"]
 
 
+@pytest.mark.proves(18)
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_a_diverged_training_redoes_less_than_an_interval_when_resubmitted(store: Store) -> None:

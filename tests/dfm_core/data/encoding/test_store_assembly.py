@@ -57,6 +57,7 @@ def test_a_shard_of_another_shape_than_its_manifest_says_is_refused(tmp_path: Pa
         open_shard(tmp_path / "none.safetensors", card.entry, card.tensors)
 
 
+@pytest.mark.proves(24)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_latents_that_are_no_numbers_are_never_written(tmp_path: Path, value: float) -> None:
     latents = torch.zeros(4, 1, 2, 2)

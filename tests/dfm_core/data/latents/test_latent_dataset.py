@@ -285,6 +285,7 @@ def test_a_store_that_vanishes_half_way_stops_the_stream_at_the_batch_that_needs
     assert source.fetched[dataset.manifest.shards[shards[2]].name] == 1  # patience is the source's, and is not doubled
 
 
+@pytest.mark.proves(24)
 def test_a_damaged_shard_stops_the_stream_and_is_named(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     flip_a_bit(tmp_path / "store" / dataset.manifest.shards[2].name)

@@ -105,6 +105,7 @@ def test_a_shard_larger_than_the_cache_is_told_and_removes_nothing_else(
         cache.get(FolderSource(store), manifest.shards[0])
 
 
+@pytest.mark.proves(13)
 def test_a_disk_that_is_full_is_told_and_leaves_nothing_behind(
     store: Path, manifest: LatentManifest, cache: ShardCache
 ) -> None:
@@ -168,6 +169,7 @@ def test_processes_that_want_the_same_shards_fetch_each_once(
     assert sorted(log.read_text().split()) == [shard.name for shard in manifest.shards]
 
 
+@pytest.mark.proves(29)
 @pytest.mark.parametrize("next_one", [0, 1])
 def test_what_a_killed_process_had_fetched_is_removed_and_fetched_again(
     store: Path, manifest: LatentManifest, tmp_path: Path, next_one: int

@@ -102,6 +102,7 @@ def test_a_manifest_that_was_cut_off_is_no_store(store: Store, cache: ShardCache
         open_latents(store, DIRECTORY, cache)
 
 
+@pytest.mark.proves(24)
 def test_a_shard_that_changed_or_went_is_named(store: Store, cache: ShardCache, tmp_path: Path) -> None:
     manifest = upload(store, tmp_path / "made")
     publish_latents(store, DIRECTORY, manifest)
