@@ -77,6 +77,7 @@ DIFFERENCE_COLUMNS: Mapping[str, str] = {
     "probability_of_improvement": "Float64",
     "adjusted_p": "Float64",
     "separable_from_best": "string",
+    "no_practical_difference": "string",
 }
 """Columns of `Frames.differences`."""
 RANK_COLUMNS: Mapping[str, str] = {

@@ -1,15 +1,17 @@
 """Rows that stand in several parts, over all of them: how they differ, how often they win, how far they are from best.
 
 Parts are what other benchmarks call tasks: the same methods without and with guidance, on two data sets, at two sizes.
-Differences are taken within a part and a seed, so that parts of other units weigh alike (Agarwal et al., 2021). Their
-intervals are by seeds: each seed's mean over parts is one value, since seed k of two parts may be one training, or have
-its noise. A bootstrap within each part would count them as independent (docs/statistics.md says how often each holds
-the truth). Estimates by the primary metric; no claim is made by them. Pure.
+Ratios are taken within a part and a seed, so that parts of other units weigh alike (Agarwal et al., 2021); metrics that
+are not compared by ratios, such as shares, differ in their own unit. Intervals are by seeds: each seed's mean over
+parts is one value, since seed k of two parts may be one training, or have its noise. A bootstrap within each part would
+count them as independent (docs/statistics.md says how often each holds the truth). Errors of samples are added as if
+rows had noise of their own, which is too wide. Estimates by the primary metric; no claim is made by them. Pure.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +23,7 @@ from analysis.results.best_row import largest_block
 from analysis.results.cells import interquartile_mean, probability_of_improvement
 from analysis.results.intervals import SeedValue
 from analysis.results.sections import Section
-from analysis.results.significance import Difference, RowTests, compare_rows
+from analysis.results.significance import Difference, RowTests, compare_rows, ratio_of
 
 Array = np.ndarray
 
@@ -49,6 +51,10 @@ class AcrossParts:
     metric: Metric
     parts: tuple[Part, ...]
     seeds: tuple[int, ...]
+    left_out: tuple[str, ...]
+    """Rows that stand in two parts or more and are not compared, since they lack one of these parts or seeds."""
+    other_parts: tuple[Part, ...]
+    """Parts that claims are made of, and that are not among these."""
     reference: str
     is_log: bool
     """True if rows differ by ratios, else by differences."""
@@ -83,12 +89,21 @@ def compare_across_parts(plan: PublishedPlan, sections: Sequence[Section]) -> Ac
     if block is None or len(block.seeds) < 2:
         return None
     chosen = [tests[number] for number in block.seeds]
+    if len({one.is_log for one in chosen}) > 1:
+        return None  # a value of zero in one part has no ratio, and differences of parts do not weigh alike
     seeds = tuple(sorted(frozenset.intersection(*(frozenset(one.block.seeds) for one in chosen))))
     if not seeds:
         return None
     metric = next(metric for metric in plan.metrics if metric.name == plan.primary.metric)
     parts = tuple(sections[number].part for number in block.seeds)
-    return _compare(plan, metric, parts, seeds, block.rows, chosen)
+    others = tuple(
+        section.part
+        for number, section in enumerate(sections)
+        if plan.claims_in(section.part) and number not in block.seeds
+    )
+    in_parts = Counter(row.label for section in sections if plan.claims_in(section.part) for row in section.rows)
+    left_out = tuple(row for row, number in in_parts.items() if number > 1 and row not in block.rows)
+    return _compare(plan, metric, parts, seeds, block.rows, chosen, (left_out, others))
 
 
 def _compare(
@@ -98,6 +113,7 @@ def _compare(
     seeds: tuple[int, ...],
     labels: Sequence[str],
     tests: Sequence[RowTests],
+    apart: tuple[tuple[str, ...], tuple[Part, ...]],
 ) -> AcrossParts:
     is_log = all(one.is_log for one in tests)
     measured = {row: [[_at(one, row, seed) for seed in seeds] for one in tests] for row in labels}  # by row, part, seed
@@ -115,10 +131,10 @@ def _compare(
             for ours, theirs in zip(values[row], values[reference], strict=True)
         ]
         gains = (values[row] - values[reference]).ravel()
-        middle = interquartile_mean([math.exp(gain) if is_log else float(gain) for gain in gains])
+        middle = interquartile_mean([ratio_of(gain) if is_log else float(gain) for gain in gains])
         difference = across.difference(reference, row)
         rows.append(RowAcrossParts(row, difference, math.fsum(improved) / len(improved), middle, mean_rank))
-    return AcrossParts(metric, parts, seeds, reference, is_log, tuple(rows), values)
+    return AcrossParts(metric, parts, seeds, *apart, reference, is_log, tuple(rows), values)
 
 
 def average_over_parts(measured: Mapping[str, Sequence[Sequence[SeedValue]]], *, is_log: bool) -> RowTests:

@@ -90,6 +90,8 @@ def _draw_means(ours: Sequence[Sequence[SeedValue]], generator: np.random.Genera
         for column, row in enumerate(ours):
             spread = float(np.std([value.value for value in row], ddof=1)) / math.sqrt(len(row))
             means[:, column] += spread * generator.standard_t(len(row) - 1, NUM_REPLICATES)
+    if not whole and all(len({value.value for value in row}) == 1 for row in ours):
+        return None  # no spread at all is no certainty
     if whole:
         means += np.sqrt(known) * generator.standard_normal(means.shape)
     return means, "samples" if len(common) < 2 and not alone else "seeds and samples" if whole else "seeds"

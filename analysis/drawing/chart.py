@@ -35,6 +35,8 @@ class Line:
     over: Over = "seeds"
     faint: bool = False
     """Context: drawn in grey, and not in the legend."""
+    num_seeds: int = 0
+    """Seeds that each point is a mean over; 0: not said."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Bar:
     """Text at its end."""
     end: BarEnd = "exact"
     color: int = 0
+    low: float | None = None
+    high: float | None = None
+    """Ends of the 95% interval of the value; None: unknown."""
+    share_reached: float | None = None
+    """Share of draws in which it was reached."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ class BarPanel:
 
     x_label: str
     bars: tuple[Bar, ...]
+    num_seeds: int = 0
+    """Seeds that its bars are means over; 0: not said."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,10 @@ class Group:
     """True if the page opens them on request only."""
 
 
-CSV_COLUMNS = ("panel", "x_label", "series", "x", "y", "half_width", "what")
+CSV_COLUMNS = ("panel", "x_label", "series", "x", "y", "half_width", "what", "seeds", "low", "high", "share_reached")
+
+
+_NONE = ("", "", "")
 
 
 def chart_rows(chart: Chart) -> Iterator[tuple[str, ...]]:
@@ -126,7 +138,10 @@ def chart_rows(chart: Chart) -> Iterator[tuple[str, ...]]:
         if isinstance(panel, Panel):
             yield from _panel_rows(panel)
         elif isinstance(panel, BarPanel):
-            yield from ((panel.x_label, "", bar.label, "", repr(bar.value), "", bar.end) for bar in panel.bars)
+            for bar in panel.bars:
+                drawn = ("" if one is None else repr(one) for one in (bar.low, bar.high, bar.share_reached))
+                seeds = str(panel.num_seeds) if panel.num_seeds else ""
+                yield panel.x_label, "", bar.label, "", repr(bar.value), "", bar.end, seeds, *drawn
 
 
 def _panel_rows(panel: Panel) -> Iterator[tuple[str, ...]]:
@@ -136,9 +151,20 @@ def _panel_rows(panel: Panel) -> Iterator[tuple[str, ...]]:
         for x, y, width in zip(line.x, line.y, widths, strict=True):
             name = "" if math.isnan(x) else panel.x_names[int(x)] if panel.x_names else repr(x)
             what = "published" if line.style == "published" else over if width else ""
-            yield panel.y_label, panel.x_label, line.label, name, repr(y), repr(width) if width else "", what
+            seeds = str(line.num_seeds) if line.num_seeds else ""
+            yield (
+                panel.y_label,
+                panel.x_label,
+                line.label,
+                name,
+                repr(y),
+                repr(width) if width else "",
+                what,
+                seeds,
+                *_NONE,
+            )
     if panel.real_images is not None:
-        yield panel.y_label, panel.x_label, "real images", "", repr(panel.real_images), "", "floor"
+        yield panel.y_label, panel.x_label, "real images", "", repr(panel.real_images), "", "floor", "", *_NONE
 
 
 def chart_csv(chart: Chart) -> str:

@@ -71,7 +71,10 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
         if drawn:
             panels.append(Panel(title, metric.title, drawn, real_images, log_y=log_y))
     caption = chart_caption(comparability)
-    simultaneous = " Bands hold at all points of a line at once." if bands == "simultaneous" else ""
+    many = len(joined_sweep.plan.seeds) > 1
+    lines_are = f" Lines: {_seeds_text(joined_sweep, part, rows)}." if many else ""
+    has_bands = any(line.half_widths for line in panels[0].lines)
+    simultaneous = " Bands hold at all points of a line at once." if bands == "simultaneous" and has_bands else ""
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in panels[0].lines if not line.faint)
     about = (
         f"{part.title}: {metric.title} against training steps, images, FLOPs and accelerator-hours, "
@@ -84,7 +87,7 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
         about=f"{about}{caption and f' {caption}'}",
         panels=tuple(panels),
         caption=caption,
-        note=f"{selection.note}{simultaneous}".strip(),
+        note=f"{selection.note}{lines_are}{simultaneous}".strip(),
         has_choice=True,
     )
 
@@ -107,7 +110,10 @@ def _lines(
         if points:
             xs = tuple(mean([x for x in map(axis, seeds) if x is not None]) for seeds in points)
             summary = summarize_points(points, bands)
-            yield label, Line(label, xs, summary.means, summary.half_widths, color, over=summary.over)
+            yield (
+                label,
+                Line(label, xs, summary.means, summary.half_widths, color, over=summary.over, num_seeds=len(points[0])),
+            )
 
 
 def _published(

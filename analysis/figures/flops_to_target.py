@@ -85,12 +85,19 @@ def _panel(
     draws = draw_reach(curves, baselines, lower=lower, target=target)
     known = len(seeds) > 1 or any(curve.errors.any() for curve in curves.values())
     bars = tuple(
-        Bar(row, first.x, _text(first, unit, draws[row] if known else None), first.end, part.rows.index(row))
-        for row, first in reached.items()
+        _bar(row, first, unit, draws[row] if known else None, part.rows.index(row)) for row, first in reached.items()
     )
     source = f"best of {holder}" if target is None else "declared"
     num_seeds = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
-    return BarPanel(f"training FLOPs to {metric.title} {aim:.4g} ({source}; {num_seeds})", bars)
+    return BarPanel(f"training FLOPs to {metric.title} {aim:.4g} ({source}; {num_seeds})", bars, len(seeds))
+
+
+def _bar(row: str, first: TargetReached, unit: float, draws: ReachDraws | None, color: int) -> Bar:
+    text = _text(first, unit, draws)
+    if draws is None or not unit:
+        return Bar(row, first.x, text, first.end, color)
+    low, high = (unit * end if math.isfinite(end) else None for end in (draws.low, draws.high))
+    return Bar(row, first.x, text, first.end, color, low, high, draws.share_reached)
 
 
 def _text(reached: TargetReached, unit: float, draws: ReachDraws | None) -> str:

@@ -21,10 +21,10 @@ from analysis.report.sample_grids import collect_sample_grids
 from analysis.report.summary import filled_cells
 from analysis.report.terminal import format_for_terminal, format_results
 from analysis.report.write_files import write_files
-from analysis.text.aggregate_tables import make_across_table
+from analysis.text.aggregate_tables import across_legend, make_across_table
 from analysis.text.comparison_text import TextComparison, make_text_comparison
 from analysis.text.difference_tables import make_difference_table
-from analysis.text.text_tables import csv_table, make_text_tables
+from analysis.text.text_tables import PlainTable, csv_table, make_text_tables
 from analysis.tracking.address import last_evaluations, runs_url
 
 _PAGE = "report.html"
@@ -123,7 +123,7 @@ def render_report(
     galleries = make_galleries(joined_sweep, previous_drawings or PreviousDrawings())
     grids = collect_sample_grids(plan, joined_sweep.records)
     files = {
-        "table.md": markdown_table(plan, tables, differences, make_across_table(joined_sweep.across_parts)).encode(),
+        "table.md": markdown_table(plan, tables, differences, _across(joined_sweep)).encode(),
         "table.csv": csv_table(joined_sweep.measurements).encode(),
         "table.tex": latex_table(plan, tables).encode(),
     }
@@ -136,6 +136,12 @@ def render_report(
     files |= {grid.moving_path: grid.moving for grid in grids if grid.moving is not None}
     files[_PAGE] = render_page(joined_sweep, tables, comparison, galleries, grids, notes, alarm, experiment_id).encode()
     return {name: _printable(data) if name.endswith(_TEXTS) else data for name, data in files.items()}
+
+
+def _across(joined_sweep: JoinedSweep) -> tuple[PlainTable, str] | None:
+    across = joined_sweep.across_parts
+    table = make_across_table(across)
+    return (table, across_legend(across, len(joined_sweep.plan.seeds))) if table and across else None
 
 
 def _printable(data: bytes) -> bytes:

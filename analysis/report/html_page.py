@@ -16,7 +16,7 @@ from analysis.report.line_breaks import breakable
 from analysis.report.sample_grids import SampleGrid
 from analysis.report.summary import list_findings, summarize
 from analysis.text import cost_tables, notices
-from analysis.text.aggregate_tables import ACROSS_LEGEND, RANK_LEGEND, make_across_table, make_rank_table
+from analysis.text.aggregate_tables import RANK_LEGEND, across_legend, make_across_table, make_rank_table
 from analysis.text.comparison_text import TextComparison
 from analysis.text.difference_tables import DIFFERENCE_LEGEND, make_difference_table
 from analysis.text.protocol_tables import make_plan_table, make_protocol_table, make_sampling_table
@@ -46,6 +46,7 @@ def render_page(
         experiment as a whole. alarm: text above everything. experiment_id: MLflow's; "": not known.
     """
     plan, sections = joined_sweep.plan, joined_sweep.sections
+    across = joined_sweep.across_parts
     small = sum(len(grid.image) for grid in grids) <= _MOST_GRID_BYTES
     template = _environment().get_template("report.html.j2")
     return template.render(
@@ -59,8 +60,8 @@ def render_page(
         difference_legend=DIFFERENCE_LEGEND,
         ranks=[make_rank_table(rank_rows(section)) for section in sections],
         rank_legend=RANK_LEGEND,
-        across=make_across_table(joined_sweep.across_parts),
-        across_legend=ACROSS_LEGEND,
+        across=make_across_table(across),
+        across_legend=across_legend(across, len(plan.seeds)) if across else "",
         uncertainty=f"{uncertainty_legend(plan)} {claims_legend(plan)}",
         protocols=make_protocol_table(plan, joined_sweep.measurements, joined_sweep.records),
         samplings=make_sampling_table(plan),

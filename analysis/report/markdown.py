@@ -9,7 +9,7 @@ from itertools import zip_longest
 from analysis.contract.published_numbers import PublishedPart, published_better
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
-from analysis.text.aggregate_tables import ACROSS_LEGEND, RANK_LEGEND
+from analysis.text.aggregate_tables import RANK_LEGEND
 from analysis.text.comparison_text import ComparisonTable, TextComparison
 from analysis.text.difference_tables import DIFFERENCE_LEGEND
 from analysis.text.published_text import metric_title, part_title, protocol_text
@@ -24,18 +24,19 @@ def markdown_table(
     plan: PublishedPlan,
     tables: Sequence[TextTable],
     differences: Sequence[PlainTable | None] = (),
-    across: PlainTable | None = None,
+    across: tuple[PlainTable, str] | None = None,
 ) -> str:
     """Render the table.
 
-    Args: differences: of each part's rows from a reference row; empty to leave them out. across: rows over all parts.
+    Args: differences: of each part's rows from a reference row; empty to leave them out. across: rows over all parts,
+        with their legend.
     """
     lines = [f"# {escape_markdown(plan.title)}", ""]
     for table, difference in zip_longest(tables, differences):
         lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table)]
         lines += _markdown_plain(difference, DIFFERENCE_LEGEND)
     if across is not None:
-        lines += ["## Over all parts", "", *_markdown_plain(across, ACROSS_LEGEND)]
+        lines += ["## Over all parts", "", *_markdown_plain(*across)]
     return "\n".join([*lines, *_markdown_legend(plan)])
 
 

@@ -20,8 +20,8 @@ from analysis.report.latex_whole import latex_notes, latex_whole
 from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
 from analysis.text.aggregate_tables import (
     ACROSS_COLUMNS,
-    ACROSS_LEGEND,
     RANK_LEGEND,
+    across_legend,
     across_lines,
     make_across_table,
     make_rank_table,
@@ -67,10 +67,11 @@ def paper_files(
     if comparison is not None and plan.published is not None:
         files[f"{plan.published.table}.tex"] = latex_whole(comparison)
         files[f"{plan.published.table}-notes.tex"] = latex_notes(comparison)
-    across = make_across_table(joined_sweep.across_parts)
-    if across is not None:
-        files[f"{_ACROSS}.tex"] = latex_plain("over all parts", across, ACROSS_LEGEND)
-        files[f"{_ACROSS}.csv"] = csv_text(ACROSS_COLUMNS, across_lines(joined_sweep.across_parts))
+    across = joined_sweep.across_parts
+    overall = make_across_table(across)
+    if overall is not None and across is not None:
+        files[f"{_ACROSS}.tex"] = latex_plain("over all parts", overall, across_legend(across, len(plan.seeds)))
+        files[f"{_ACROSS}.csv"] = csv_text(ACROSS_COLUMNS, across_lines(across))
         guide.append(f"| over all parts | {', '.join(_links(files, _ACROSS))} |")
     files["published.md"] = markdown_published(published_parts())
     files["published.csv"] = published_csv()

@@ -40,8 +40,8 @@ def _counted(number: int, noun: str) -> tuple[str, str]:
 def list_findings(
     plan: PublishedPlan, sections: Sequence[Section], tables: Sequence[TextTable]
 ) -> list[tuple[str, str, str, str]]:
-    """List the best rows of each part: (part, metric, value, row). Of a search by its objectives, else by the primary
-    metric."""
+    """List the best row of each part by the primary metric, and the trial that leads each search by its objectives:
+    (part, what, value, row)."""
     texts = {
         (section.part.name, row.label, metric.name): cell.text
         for section, table in zip(sections, tables, strict=True)
@@ -54,7 +54,7 @@ def list_findings(
         found += [
             (
                 best.part.title,
-                f"{best.metric.title}{'' if best.is_complete else ' so far'}",
+                f"best {best.metric.title}{'' if best.is_complete else ' so far'}",
                 texts[best.part.name, best.row.label, best.metric.name],
                 best.row.label,
             )
@@ -80,5 +80,5 @@ def _best_of_search(
             texts.get((part.name, trial.row, name), f"{value:.4g}")
             for name, value in zip(search.objectives, trial.values, strict=True)
         ]
-        what = "objective" if len(named) == 1 else "objectives"
-        yield part.title, f"{', '.join(named)} (the {what}){so_far}", ", ".join(values), trial.row
+        leading = f"leading in {', '.join(named)}{so_far}, chosen among {' '.join(_counted(ended, 'trial'))}"
+        yield part.title, leading, ", ".join(values), trial.row

@@ -59,11 +59,11 @@ class BestChoice:
     """Labels of the rows with the best mean over whichever seeds a row has, of all rows."""
 
     failed: tuple[str, ...] = ()
-    """Those of `rows` that failed at other seeds: had these counted as worst, they would not be best."""
+    """Those of `rows` that failed at seeds that another row has: had these counted as worst, they might not be best."""
 
     @property
     def agrees(self) -> bool:
-        """True if the means that a table prints say the same, and none failed; otherwise no row is called best."""
+        """True if the means that a table prints say the same, and no best row failed at a seed that another has."""
         return set(self.rows) == set(self.by_all_seeds) and not self.failed
 
 
@@ -84,7 +84,9 @@ def choose_best(
         return None
     printed = {label: _mean([value.value for value in values]) for label, values in rows.items() if values}
     best = _best(common, better)
-    flattered = tuple(label for label in best if label in failed and not set(block.rows) <= set(failed))
+    having = {label: {value.seed for value in values} for label, values in rows.items()}
+    every = set[int]().union(*having.values())  # a row that lacks none of these failed where all others did, too
+    flattered = tuple(label for label in best if label in failed and having[label] != every)
     return BestChoice(best, common[best[0]], block, _best(printed, better), flattered)
 
 

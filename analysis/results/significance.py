@@ -32,6 +32,13 @@ _ROUNDING = 1e-9
 """Spread, as a share of the values, that is rounding and counts as none."""
 
 Array = np.ndarray
+_LARGEST_LOG = 700.0
+"""Logarithm of about the largest number that a float can be."""
+
+
+def ratio_of(logarithm: float) -> float:
+    """Return e to a power, held within what a float can be."""
+    return math.exp(max(-_LARGEST_LOG, min(logarithm, _LARGEST_LOG)))
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Difference:
         if self.half_width is None:
             return None
         ends = self.estimate - self.half_width, self.estimate + self.half_width
-        return (math.exp(ends[0]), math.exp(min(ends[1], 700.0))) if self.is_log else ends
+        return (ratio_of(ends[0]), ratio_of(ends[1])) if self.is_log else ends
 
     def is_within(self, margin: float) -> bool:
         """Return True if the whole interval lies within ± margin, on the scale of the test."""
@@ -166,12 +173,16 @@ class RowTests:
         """Difference on the scale of the test that is found in 80% of such sweeps; None without a spread over seeds."""
         if not self.spread:
             return None
+        families, spread = max(1, self.num_families), math.sqrt(self.spread)
+        return smallest_difference(len(self.block.rows), self.num_seeds, spread, families, self.sampling_error)
+
+    @property
+    def sampling_error(self) -> float:
+        """Standard error of a difference by finite samples, on the scale of the test; the mean over pairs with one."""
         first, *others = self.block.rows
         errors = (self._uncertainty(first, row, self.values[0]) for row in others)
         samples = [error.of_samples or 0.0 for error in errors if error is not None]
-        sampling = math.fsum(samples) / max(1, len(samples))
-        families = max(1, self.num_families)
-        return smallest_difference(len(self.block.rows), self.num_seeds, math.sqrt(self.spread), families, sampling)
+        return math.fsum(samples) / max(1, len(samples))
 
     def _uncertainty(self, reference: str, row: str, differences: Array) -> Uncertainty | None:
         spread = None if self.spread is None else 2 * self.spread / self.num_seeds

@@ -7,9 +7,11 @@ equal rows some sentence would be false in most reports.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from analysis.contract.plan_schema import DEFAULT_MARGIN
 from analysis.plan.model import Metric, Part, PublishedPlan
 from analysis.results.best_row import BestChoice, choose_best
 from analysis.results.cells import Cell
@@ -24,6 +26,8 @@ class Standing:
     metric: Metric
     makes_claims: bool
     """True for the primary metric, in a part that claims are made of."""
+    smallest_that_matters: float = DEFAULT_MARGIN
+    """Smallest difference that matters, as a share."""
     choice: BestChoice | None = None
     """The best row; None if rows do not compare, or none is best."""
     tests: RowTests | None = None
@@ -32,6 +36,8 @@ class Standing:
     """Row that differences are from: the baseline, or the best by the primary metric; None without any."""
     differences: tuple[Difference, ...] = ()
     """Differences of the other rows from the reference row, in the table's order."""
+    without_value: tuple[str, ...] = ()
+    """Rows without a finite value: missing, failed at every seed, or no number at one."""
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -55,6 +61,17 @@ class Standing:
             self.makes_claims and difference.num_seeds > 1 and difference.is_beyond_noise and self.is_worse(difference)
         )
 
+    def is_equivalent(self, difference: Difference) -> bool:
+        """Return True if the whole interval of a difference from the best lies within `primary.difference`."""
+        return self.makes_claims and difference.num_seeds > 1 and difference.is_within(self.margin(difference))
+
+    def margin(self, difference: Difference) -> float:
+        """Return the smallest difference that matters, on the scale of the test."""
+        if difference.is_log or self.tests is None:
+            return math.log1p(self.smallest_that_matters)
+        best = self.tests.seed_values[self.best[0]]
+        return self.smallest_that_matters * abs(math.fsum(value.value for value in best) / len(best))
+
 
 def make_standings(
     plan: PublishedPlan, part: Part, comparability: Sequence[Comparability], cells: Mapping[str, Sequence[Cell]]
@@ -68,7 +85,10 @@ def make_standings(
         metric = compared.metric
         claims = metric.name == plan.primary.metric and plan.claims_in(part)
         rows = {label: own[index].values for label, own in cells.items() if own[index].finite}
-        standing = Standing(metric, claims)
+        lacking = tuple(
+            label for label, own in cells.items() if not own[index].finite and own[index].status != "not planned"
+        )
+        standing = Standing(metric, claims, plan.primary.difference, without_value=lacking)
         if compared.comparable:
             tests = compare_rows(rows, metric.scale, plan.num_families if claims else 0)
             failed = {label for label, own in cells.items() if own[index].unfinished == "failed"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis.comparison.across_parts import AcrossParts, RowAcrossParts
 from analysis.comparison.row_ranks import PartRanks
+from analysis.results.significance import ratio_of
+from analysis.text.caveats import some_of
 from analysis.text.numbers import decimals_of, rounded
 from analysis.text.text_tables import NOTHING, PlainTable, column_title
 
@@ -16,8 +17,8 @@ RANK_LEGEND = (
     "claim is made by them; metrics that measure alike count as often as they are listed."
 )
 ACROSS_LEGEND = (
-    "Rows over all parts that they stand in, by the primary metric, at the same parts and seeds for all: × is the "
-    "geometric mean of ratios to the reference row, + and − the mean difference, with its 95% interval by seeds. "
+    "By the primary metric, at the same parts and seeds for all rows: × is the geometric mean of ratios to the "
+    "reference row, + and − the mean difference, with its 95% interval by seeds, of one seed by the error of samples. "
     "Middle half: the mean of those of them, over parts and seeds, that are not in the best or worst quarter. "
     "Better in: the share of pairs of runs in which the row is the better one. They are estimates, no claim is made by "
     "them."
@@ -69,7 +70,7 @@ def _difference_text(row: RowAcrossParts) -> str:
     interval = difference.interval
     if difference.is_log:
         ends = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
-        return f"×{math.exp(difference.estimate):.2f}{ends}"
+        return f"×{ratio_of(difference.estimate):.2f}{ends}"
     if interval is None or difference.half_width is None:
         return _signed(f"{difference.estimate:+.3g}")
     decimals = decimals_of(difference.half_width)
@@ -80,6 +81,17 @@ def _difference_text(row: RowAcrossParts) -> str:
 
 def _signed(text: str) -> str:
     return text.replace("-", "−")
+
+
+def across_legend(across: AcrossParts, num_planned: int) -> str:
+    """Say which parts, seeds and rows the table is of, and how to read it. Args: num_planned: seeds of the sweep."""
+    parts = ", ".join(part.title for part in across.parts)
+    text = f"Parts: {parts}; {len(across.seeds)} of {num_planned} seeds, those that all these rows have in all of them."
+    if across.other_parts:
+        text += f" Not in it, for their other rows or missing values: {', '.join(p.title for p in across.other_parts)}."
+    if across.left_out:
+        text += f" Rows that are left out, since they lack a part or a seed: {some_of(across.left_out)}."
+    return f"{text} {ACROSS_LEGEND}"
 
 
 def rank_lines(ranks: PartRanks | None) -> Iterator[tuple[str, str, float, int]]:
@@ -99,7 +111,7 @@ def across_lines(across: AcrossParts | None) -> Iterator[Mapping[str, Any]]:
         low, high = (difference.interval if difference else None) or (None, None)
         estimate = None
         if difference is not None:
-            estimate = math.exp(difference.estimate) if difference.is_log else difference.estimate
+            estimate = ratio_of(difference.estimate) if difference.is_log else difference.estimate
         yield {
             "row": row.label,
             "metric": across.metric.name,

@@ -37,10 +37,10 @@ def search_caveat(part: Part) -> str:
     if part.search is None:
         return ""
     states = ", ".join(f"{count} {state}" for state, count in sorted(part.search.states.items())) or "none yet"
-    front = "the Pareto front" if len(part.search.objectives) > 1 else "the best"
+    front = "the Pareto front" if len(part.search.objectives) > 1 else "the one that leads"
     by = ", ".join(f"{direction} {name}" for name, direction in part.search.objectives.items())
     far = f"{states}; {part.search.num_trials} wanted"
-    text = f"Trials of a search, the best first ({far}); bold labels are {front} ({by})."
+    text = f"Trials of a search, by their objectives ({far}); bold labels are {front} ({by})."
     return f"{text}{_bracket_text(part.search)}{_luck_text(part.search)}"
 
 

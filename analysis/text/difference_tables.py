@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from analysis.results.cells import probability_of_improvement
 from analysis.results.sections import Section
-from analysis.results.significance import Difference
+from analysis.results.significance import Difference, ratio_of
 from analysis.results.standings import Standing
 from analysis.text.numbers import decimals_of, rounded
 from analysis.text.text_tables import NOTHING, PlainTable, column_title
@@ -36,7 +35,7 @@ def _text(standing: Standing, difference: Difference) -> str:
     """Write "×1.10 (1.03 to 1.18; better in 11%)" or "+0.012 (−0.010 to 0.034; better in 60%)"."""
     interval, better = difference.interval, f"better in {_improvement(standing, difference):.0%}"
     if difference.is_log and interval is not None:
-        return f"×{math.exp(difference.estimate):.2f} ({interval[0]:.2f} to {interval[1]:.2f}; {better})"
+        return f"×{ratio_of(difference.estimate):.2f} ({interval[0]:.2f} to {interval[1]:.2f}; {better})"
     if interval is None or difference.half_width is None:
         return f"{difference.mean:+.3g} ({better})".replace("-", "−")
     decimals = decimals_of(difference.half_width)
@@ -57,13 +56,14 @@ def _improvement(standing: Standing, difference: Difference) -> float:
 def difference_lines(standing: Standing) -> Mapping[str, Mapping[str, Any]]:
     """Return the columns of each row that was compared with the best one, or with the reference row."""
     left_out = standing.tests.block.left_out if standing.tests is not None else ()
-    lines: dict[str, dict[str, Any]] = {row: {"num_common_seeds": 0} for row in left_out}
+    lines: dict[str, dict[str, Any]] = {row: {"num_common_seeds": 0} for row in (*left_out, *standing.without_value)}
     for one in standing.from_best:
         lines[one.row] = {
             "num_common_seeds": one.num_seeds,
             "difference_from_best": one.mean,
             "adjusted_p": one.adjusted_p,
             "separable_from_best": "yes" if standing.is_separable(one) else "no",
+            "no_practical_difference": "yes" if standing.is_equivalent(one) else "no",
         }
     for one in standing.differences:
         low, high = one.interval or (None, None)

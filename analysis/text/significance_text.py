@@ -6,20 +6,46 @@ import math
 from collections.abc import Iterator, Sequence
 
 from analysis.plan.model import Primary, PublishedPlan
+from analysis.results.cells import mean_without_bias
 from analysis.results.sections import Section
 from analysis.results.significance import Difference
 from analysis.results.standings import Standing
 from analysis.text.caveats import some_of
-from analysis.text.numbers import percent
+from analysis.text.numbers import decimals_for, percent
 
 
 def standing_notes(plan: PublishedPlan, section: Section) -> tuple[str, ...]:
     """Write the claims of a part, by the primary metric, and name the metrics that no claim is made by."""
-    notes = [*claim_sentences(plan, section)]
+    notes = [*claim_sentences(plan, section), *_bias_sentences(section)]
     exploratory = [one.metric.title for one in section.standings if not one.makes_claims and one.tests is not None]
     if exploratory:
         notes.append(f"Exploratory, so that no row is called best or separable: {', '.join(exploratory)}.")
     return tuple(notes)
+
+
+def _bias_sentences(section: Section) -> Iterator[str]:
+    """Yield, for each metric whose bias by finite samples records estimate, the values less that bias."""
+    for index, standing in enumerate(section.standings):
+        cells = {row.label: row.cells[index] for row in section.rows}
+        corrected = {label: mean_without_bias(cell.values) for label, cell in cells.items() if cell.finite}
+        known = {label: value for label, value in corrected.items() if value is not None}
+        if not known:
+            continue
+        biases = {label: abs((cells[label].mean or 0.0) - value) for label, value in known.items()}
+        decimals = decimals_for(max(map(abs, known.values())))
+        listed = some_of([f"{label} {value:.{decimals}f}" for label, value in known.items()])
+        sentence = f"{standing.metric.title}, less its estimated bias by finite samples: {listed}."
+        best = (min if standing.metric.better == "lower" else max)(known, key=lambda label: cells[label].mean or 0.0)
+        close = [
+            label
+            for label, bias in biases.items()
+            if label != best and abs((cells[label].mean or 0.0) - (cells[best].mean or 0.0)) < max(bias, biases[best])
+        ]
+        if close:
+            sentence += (
+                f" Its bias is larger than the difference from {best} of {some_of(close)}: compare these values."
+            )
+        yield sentence
 
 
 def claim_sentences(plan: PublishedPlan, section: Section) -> Iterator[str]:
@@ -36,6 +62,8 @@ def _sentences(standing: Standing, primary: Primary) -> Iterator[str]:
         yield f"not compared with the others, for want of common seeds: {some_of(tests.block.left_out)}."
     if choice is None or tests is None:
         return
+    if standing.without_value:
+        yield f"not compared with the others, for want of a finite value: {some_of(standing.without_value)}."
     if choice.failed:
         yield f"no row is called best: {some_of(choice.failed)} would be, and failed at other seeds."
         return
@@ -51,7 +79,7 @@ def _sentences(standing: Standing, primary: Primary) -> Iterator[str]:
         yield _one_seed(best, differences)
         return
     yield _separation(standing, best, differences)
-    alike = [one.row for one in differences if one.is_within(_margin(standing, one, primary.difference))]
+    alike = [one.row for one in differences if standing.is_equivalent(one)]
     if alike:
         yield f"no practical difference from the best ({best}), within {percent(primary.difference)}: {some_of(alike)}."
     if tests.is_unequal:
@@ -62,7 +90,8 @@ def _separation(standing: Standing, best: str, differences: Sequence[Difference]
     basis = f"(by {_seeds(differences[0].num_seeds)} in common)"
     alike = [one.row for one in differences if not standing.is_separable(one)]
     if not alike:
-        compared = " that are compared" if standing.tests is not None and standing.tests.block.left_out else ""
+        left_out = standing.without_value or (standing.tests is not None and standing.tests.block.left_out)
+        compared = " that are compared" if left_out else ""
         return f"the best ({best}) is separable from all others{compared} {basis}."
     rows = some_of(alike) if len(alike) < len(differences) else "all other rows"
     found = _smallest_text(standing)
@@ -88,14 +117,6 @@ def _one_seed(best: str, differences: Sequence[Difference]) -> str:
     parts += [f"within it: {some_of(within)}"] if within and beyond else []
     parts += [f"within the noise of samples of the best ({best}): {some_of(within)}"] if within and not beyond else []
     return f"{'; '.join(parts)}. One seed: what other seeds would give is unknown, so nothing is separable."
-
-
-def _margin(standing: Standing, difference: Difference, share: float) -> float:
-    """Return the smallest difference that matters on the scale of the test."""
-    if difference.is_log or standing.tests is None:
-        return math.log1p(share)
-    best = standing.tests.seed_values[standing.best[0]]
-    return share * abs(math.fsum(value.value for value in best) / len(best))
 
 
 def _failures(section: Section, index: int) -> Iterator[str]:

@@ -20,7 +20,8 @@ class PrimaryMetric:
     metric: MetricName
     """The metric by which rows are called best, separable, or as the paper's."""
     parts: tuple[str, ...] = ()
-    """Parts that claims are made of; default: all but searches."""
+    """Parts that claims are made of; default: all but searches. The winners of a search `p` on new seeds are
+    `p.confirmed`."""
     baseline: str | None = None
     """Row that others are compared with, in parts that have it; default: the best."""
     difference: Annotated[float, Gt(0.0), Lt(10.0)] = DEFAULT_MARGIN
@@ -34,17 +35,25 @@ class PrimaryMetric:
 
 
 def unknown_in_primary(
-    primary: PrimaryMetric, measured: Collection[str], rows: Mapping[str, Collection[str]]
+    primary: PrimaryMetric,
+    measured: Collection[str],
+    rows: Mapping[str, Collection[str]],
+    searches: Mapping[str, str],
 ) -> Iterator[tuple[str, str]]:
     """Yield (key, message) for every name that the sweep does not have.
 
-    Args: measured: metrics of its evaluations. rows: labels of the rows of each part; none of a search.
+    Args: measured: metrics of its evaluations. rows: labels of the rows of each part that is no search. searches: part
+        of each search's winners on new seeds; "" without `confirm:`.
     """
     if primary.metric not in measured:
         yield "metric", f"{primary.metric} is not measured; evaluation.metrics has {', '.join(measured)}"
+    known = [*rows, *filter(None, searches.values())]
     for name in primary.parts:
-        if name not in rows:
-            yield "parts", f"{name!r} is not a part{nearest(name, list(rows))}; known: {', '.join(rows)}"
+        if name in searches:
+            instead = f"name {searches[name]!r}" if searches[name] else "`confirm:` measures it on new seeds"
+            yield "parts", f"{name!r} is a search, whose best was chosen on these numbers: {instead}"
+        elif name not in known:
+            yield "parts", f"{name!r} is not a part{nearest(name, known)}; known: {', '.join(known)}"
     labels = {label for part in rows.values() for label in part}
     if primary.baseline is not None and primary.baseline not in labels:
         yield "baseline", f"{primary.baseline!r} is not a row{nearest(primary.baseline, sorted(labels))}"

@@ -13,7 +13,7 @@ from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.spec.search.population import exploits_as_plain, read_exploits
 from orchestration.spec.search.pruning import bracket_sizes
 from orchestration.spec.search.rows import PartSearch
-from orchestration.spec.search.section import TrialSchedulerConfig
+from orchestration.spec.search.section import TrialSchedulerConfig, confirmed_name
 from orchestration.spec.search.trial import SearchTrial, pareto_front
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
@@ -47,11 +47,6 @@ def confirmed_part(search: PartSearch, trials: Sequence[SearchTrial]) -> PartSpe
     return (
         PartSpec(confirmed_name(search.part), f"{search.part}: the best trials on new seeds", found) if found else None
     )
-
-
-def confirmed_name(part: str) -> str:
-    """Return the name of the part in which a search's winners are measured again."""
-    return f"{part}.confirmed"
 
 
 def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[str, Any]:

@@ -40,9 +40,9 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
     if counts := Counter(trial.state for trial in trials):
         yield f"  Proposed so far: {', '.join(f'{count} {state}' for state, count in counts.items())}."
     front = pareto_front(list(trials), search.spec.directions)
-    for trial in front:
+    for trial in front:  # not called best: it was chosen among many on the same numbers
         named = ", ".join(f"{name} {value:.6g}" for name, value in zip(config.objectives, trial.values, strict=True))
-        yield f"  Best{' so far' if _goes_on(search, trials) else ''}: {trial.label}: {named}"
+        yield f"  Leading{' so far' if _goes_on(search, trials) else ''}: {trial.label}: {named}"
     if front or config.confirm is not None:
         yield f"  {_confirm_text(search)}"
 
@@ -51,8 +51,8 @@ def _confirm_text(search: PartSearch) -> str:
     confirm = search.spec.config.confirm
     if confirm is None:
         return "The best of many trials was lucky, too: `confirm: {seeds: [...]}` measures it again on new seeds."
-    seeds = counted(len(confirm.seeds), "new seed")
-    return f"The best {confirm.num_trials} are measured again on {seeds} once all ended: part {search.part}.confirmed."
+    seeds, winners = counted(len(confirm.seeds), "new seed"), min(confirm.num_trials, search.spec.num_wanted)
+    return f"The best {winners} are measured again on {seeds} once all ended: part {search.part}.confirmed."
 
 
 def _goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
@@ -96,8 +96,9 @@ def _most_to_confirm(search: PartSearch, corners: Sequence[Mapping[str, object]]
     assert confirm is not None, "asked for a search that is confirmed"
     costs = [cost for cost in (_flops(search, corner, ()) for corner in corners) if cost is not None]
     training, sampling = (len(confirm.seeds) * max(values) for values in zip(*costs, strict=True))
-    trained = training * confirm.num_trials if search.trains else training  # else the winners share a seed's training
-    return f"; its best {confirm.num_trials} on new seeds: {most} {_flops_text(trained, sampling * confirm.num_trials)}"
+    winners = min(confirm.num_trials, search.spec.num_wanted)
+    trained = training * winners if search.trains else training  # else the winners share a seed's training
+    return f"; its best {winners} on new seeds: {most} {_flops_text(trained, sampling * winners)}"
 
 
 def _corners(parameters: Sequence[Parameter]) -> tuple[list[dict[str, object]], bool]:

@@ -43,6 +43,7 @@ from orchestration.spec.rows import (
     resolve_part,
 )
 from orchestration.spec.search.rows import PartSearch, part_searches
+from orchestration.spec.search.section import confirmed_name
 from orchestration.spec.short_labels import read_labels, with_short_labels
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
@@ -287,8 +288,13 @@ class SpecReader:
         measured = dict.fromkeys(name for config in configs for name in config.evaluation.metrics)
         if not measured and isinstance(given, list):
             measured = dict.fromkeys(given)
-        rows = {part.name: [row.label for row in part.rows] for part in declared}
-        wrong = dict(unknown_in_primary(primary, tuple(measured), rows)) if measured else {}
+        rows = {part.name: [row.label for row in part.rows] for part in declared if part.search is None}
+        searches = {
+            part.name: confirmed_name(part.name) if part.search.config.confirm is not None else ""
+            for part in declared
+            if part.search is not None
+        }
+        wrong = dict(unknown_in_primary(primary, tuple(measured), rows, searches)) if measured else {}
         layer_of = self._composed.layer_of
         if wrong and all(layer_of(_NAMED_IN_PRIMARY[key]) > layer_of(f"primary.{key}") for key in wrong):
             self._notices += [f"primary.{key}: {why}; so nothing was declared" for key, why in wrong.items()]

@@ -72,6 +72,7 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it raises, as a traceback
         self._lacking: set[str] = set()
+        self._early_points: dict[str, list[Metric]] = {}
         self._store = store
         self._provenance = provenance
         self._varying = frozenset(varying)
@@ -166,6 +167,9 @@ class Tracker:
             tags["git_commit"] = self._provenance["source"]["git_commit"]
             run = self._client.create_run(self._experiment, tags=tags, run_name=name)
             known = self._runs[task.digest] = KnownRun(run.info.run_id, "", 0)
+        if early := self._early_points.get(task.digest, []):
+            self._client.log_batch(known.run_id, metrics=early)
+            del self._early_points[task.digest]
         return known
 
     def _describe(self, known: KnownRun, task: Task) -> None:
@@ -218,16 +222,19 @@ class Tracker:
         known.status = "done"
 
     def _converged(self, training: Task, task: Task, result: TaskRecord) -> None:
-        known = self._runs.get(training.digest)
-        if known is None or not isinstance(task, MetricTask):  # trained by another sweep, in another experiment
+        if not isinstance(task, MetricTask):
             return
+        known = self._runs.get(training.digest)
         now, setting = int(time.time() * 1000), sampling_name(task.config.sampling)
         points = [
             Metric(metric_name(f"{name}/{setting}"), result.metrics[name], now, result.step)
             for name in task.protocols
             if name in result.metrics
         ]
-        self._client.log_batch(known.run_id, metrics=points)
+        if known is None:  # trained by another sweep, or to be trained again: an evaluation is known, its training not
+            self._early_points.setdefault(training.digest, []).extend(points)
+        else:
+            self._client.log_batch(known.run_id, metrics=points)
 
     def _fail(self, task: Task, message: str) -> None:
         known = self._run_of(task)

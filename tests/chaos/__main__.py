@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         while time.monotonic() - began < options.seconds and sum(num_killed(rounds).values()) < options.kills:
             rounds.append(run_round(soak, Path(folder, f"round-{seed}"), seed, num_killed(rounds)))
             append(options.ledger, rounds[-1])
-            print(f"Round {seed}: {rounds[-1]}", flush=True)
+            print(f"Round {seed}: {str(rounds[-1])[:2000]}", flush=True)
             seed += 1
             if rounds[-1].differences:
                 print(f"Its files stay in {_kept(Path(folder, f'round-{seed - 1}'))}")

@@ -10,6 +10,9 @@ from mlflow import MlflowClient
 
 from tests.support.sweeps import numbers
 
+_COSTS = ("work/", "images_per_second", "data_wait_ms", "host_memory", "tflops")
+"""Beginnings of metrics that say how fast a machine was."""
+
 
 def differences(undisturbed: Path, root: Path, tracking: str) -> list[str]:
     """Return what a sweep left that the undisturbed one did not, or the other way round; nothing if all is well."""
@@ -32,7 +35,11 @@ def _records(root: Path) -> dict[str, Any]:
     found = {}
     for path in root.glob("results/*/result.json"):
         record = json.loads(path.read_text())
-        metrics = {name: value for name, value in record["metrics"].items() if "second" not in name}
+        metrics = {
+            name: value
+            for name, value in record["metrics"].items()
+            if "second" not in name and name != "network_evaluations"  # features that are kept are not sampled again
+        }
         found[record["digest"]] = (record["kind"], record["step"], metrics, record["curve"])
     return found
 
@@ -54,6 +61,6 @@ def _runs(tracking: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in client.search_runs([experiment.experiment_id], max_results=1000):
         tags, metrics = one.data.tags, one.data.metrics
-        quality = {name: value for name, value in metrics.items() if not name.startswith("work/")}
+        quality = {name: value for name, value in metrics.items() if not name.startswith(_COSTS)}
         found.setdefault(tags.get("dfm.digest", "no digest"), []).append((tags.get("dfm.status"), quality))
     return found

@@ -94,4 +94,4 @@ def report(rounds: Sequence[Round]) -> str:
     fifths = [sum(place <= 5 * kill.share_of_life < place + 1 for kill in kills) for place in range(5)]
     late = len(kills) - sum(fifths)
     lines += ["", f"By fifths of an undisturbed life: {', '.join(map(str, fifths))}; later: {late}."]
-    return "\n".join([*lines, *wrong, ""])
+    return "\n".join([*lines, *(difference[:500] for difference in wrong), ""])

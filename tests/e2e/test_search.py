@@ -64,7 +64,7 @@ def test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials(with_r
     assert len({found.data.tags["dfm.trial"] for found in tagged}) == 3
 
     looked = run(with_reference, *FEW, "--dry-run")
-    assert "Best: trial" in looked.stdout
+    assert "Leading: trial" in looked.stdout
     assert "All its trials are proposed." in looked.stdout
     again = run(with_reference, *FEW)
     assert "Everything is done already; nothing is computed." in again.stdout

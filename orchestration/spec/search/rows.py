@@ -23,7 +23,7 @@ from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
 from orchestration.spec.equal_compute import TOLERANCE, compute_spread
 from orchestration.spec.rows import RowSpec, SweepContext, resolve_row, row_config
 from orchestration.spec.search.pruning import rung_steps
-from orchestration.spec.search.section import COSTS, SearchSpec
+from orchestration.spec.search.section import COSTS, ConfirmConfig, SearchSpec, confirmed_name
 from orchestration.spec.search.trial import SearchTrial, best_first
 
 
@@ -204,9 +204,10 @@ def part_searches(
         if context.is_sound and base is not None and find_card(base.data) is not None:
             problems.extend(_unmeasured(part.search, base, where))
             confirm = part.search.config.confirm
-            if confirm is not None and (used := sorted({*confirm.seeds} & {*context.seeds})):
-                message = f"{used[0]} is one of the sweep's seeds, on which the trials were chosen: give others"
-                problems.append(Problem(f"{where}.confirm.seeds", message))
+            if confirm is not None:
+                problems.extend(
+                    _confirm_problems(part.name, confirm, context.seeds, [one.name for one in declared], where)
+                )
             if runtime is not None:
                 search = PartSearch(
                     part.name, part.search, context, part.settings, where, runtime, base, budget, allow_unequal
@@ -216,6 +217,19 @@ def part_searches(
                     problems.append(Problem(where, f"is the same search as that of {same}, and would share its trials"))
                 searches.append(search)
     return searches, problems
+
+
+def _confirm_problems(
+    part: str, confirm: ConfirmConfig, seeds: Sequence[int], names: Sequence[str], where: str
+) -> Iterator[Problem]:
+    """Yield the mistakes in a search's `confirm:`. Args: seeds: the sweep's. names: of its parts."""
+    if used := sorted({*confirm.seeds} & {*seeds}):
+        message = f"{used[0]} is one of the sweep's seeds, on which the trials were chosen: give others"
+        yield Problem(f"{where}.confirm.seeds", message)
+    if len({*confirm.seeds}) < len(confirm.seeds):
+        yield Problem(f"{where}.confirm.seeds", f"{list(confirm.seeds)} has a seed twice, which would count as two")
+    if (name := confirmed_name(part)) in names:
+        yield Problem(f"parts.{name}", f"the winners of {part} on new seeds have this name: choose another")
 
 
 def _end_problems(

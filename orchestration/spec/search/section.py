@@ -117,6 +117,11 @@ class InnerConfig:
     """Optuna's sampler that proposes."""
 
 
+def confirmed_name(part: str) -> str:
+    """Return the name of the part in which the winners of a search are measured again."""
+    return f"{part}.confirmed"
+
+
 @dataclass(frozen=True)
 class ConfirmConfig:
     """New seeds on which the best trials are trained and measured again: the best of many trials was lucky, too."""

@@ -19,7 +19,7 @@ from analysis.plan.read import parse_plan
 from analysis.records.record import Record
 from analysis.report.build import render_report
 from analysis.results.intervals import SeedValue
-from analysis.text.aggregate_tables import across_lines, make_across_table
+from analysis.text.aggregate_tables import across_legend, across_lines, make_across_table
 from tests.support.plans import plan_document
 
 Values = Mapping[str, Mapping[str, Sequence[float]]]
@@ -129,6 +129,32 @@ def test_rows_of_one_part_alone_are_not_compared(values: Values) -> None:
     assert joined.across_parts is None
     assert collect_profiles(joined) == ()
     assert "tables/across-parts.csv" not in render_report(joined)
+
+
+def test_what_is_left_out_is_said() -> None:
+    third = {"fm": (300.0, 310.0, 320.0), "other": (1.0, 2.0, 3.0)}
+    joined = Sweep({**TWO_PARTS, "third": third}).joined
+    across = joined.across_parts
+    assert across is not None
+    assert [part.name for part in across.other_parts] == ["third"]
+    legend = across_legend(across, 3)
+    assert legend.startswith("Parts: Part plain, Part guided; 3 of 3 seeds")
+    assert "Not in it, for their other rows or missing values: Part third." in legend
+    assert legend.replace("&", "&amp;") in render_report(joined)["report.html"].decode()
+
+
+def test_a_value_without_a_ratio_ends_the_comparison_of_ratios() -> None:
+    zero = {**TWO_PARTS, "guided": {"fm": (200.0, 190.0, 0.0), "dfm": (190.0, 200.0, 170.0)}}
+    assert Sweep(zero).across is None
+
+
+def test_of_many_rows_a_profile_names_a_few() -> None:
+    many = {part: {f"row {n}": (100.0 + n, 101.0 + n, 99.0 + n) for n in range(40)} for part in ("plain", "guided")}
+    ((group,),) = (collect_profiles(Sweep(many).joined),)
+    (panel,) = group.charts[0].panels
+    assert isinstance(panel, Panel)
+    assert sum(not line.faint for line in panel.lines) == 12
+    assert "The best 12 of 40" in group.charts[0].note
 
 
 def test_a_profile_is_the_share_of_runs_within_a_factor_of_the_best() -> None:

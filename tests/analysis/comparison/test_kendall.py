@@ -76,6 +76,11 @@ def test_what_a_seed_does_to_all_rows_is_no_error_of_their_order() -> None:
     assert found == RankAgreement(1.0, 3, 1.0, 1.0, "seeds", 1 / 3)
 
 
+def test_no_spread_at_all_is_no_certainty() -> None:
+    found = rank_agreement([row(1, 1), row(2, 2), row(3, 3)], [1, 2, 3], generator())
+    assert found == RankAgreement(1.0, 3, p_value=1 / 3)
+
+
 def test_the_interval_is_the_same_each_time_and_another_with_another_generator() -> None:
     ours = [row(1, 3, 2, error=0.5), row(2, 1, 3.1, error=0.5), row(2.5, 2.2, 1, error=0.5), row(3, 1, 2, error=0.5)]
     published = [1.0, 2.0, 3.0, 4.0]

@@ -159,15 +159,15 @@ def test_the_csv_holds_every_point_at_full_precision_and_what_it_is() -> None:
     named = Panel("steps", "fd", (Line("c", (1.0,), (5.0,)),), x_names=("9+3", "3+9"))
     text = chart_csv(replace(PLAIN, panels=(Panel("x", "y", (LINE, star), 0.5), BARS, named)))
     assert text.splitlines() == [
-        "panel,x_label,series,x,y,half_width,what",
-        "y,x,a,1.0,1.0,0.5,95% over seeds",
-        "y,x,a,2.0,3.0,,",
-        "y,x,b (paper),2.0,0.30000000000000004,,published",
-        "y,x,real images,,0.5,,floor",
-        "cost,,one,,4.0,,exact",
-        "cost,,two,,8.0,,at least",
-        "cost,,three,,0.0,,exact",
-        "fd,steps,c,3+9,5.0,,",
+        "panel,x_label,series,x,y,half_width,what,seeds,low,high,share_reached",
+        "y,x,a,1.0,1.0,0.5,95% over seeds,,,,",
+        "y,x,a,2.0,3.0,,,,,,",
+        "y,x,b (paper),2.0,0.30000000000000004,,published,,,,",
+        "y,x,real images,,0.5,,floor,,,,",
+        "cost,,one,,4.0,,exact,,,,",
+        "cost,,two,,8.0,,at least,,,,",
+        "cost,,three,,0.0,,exact,,,,",
+        "fd,steps,c,3+9,5.0,,,,,,",
     ]
 
 

@@ -59,8 +59,9 @@ def test_simultaneous_bands_hold_at_all_points_at_once() -> None:
     # Student's t of one degree of freedom, 1 - 0.05 / 2 / 2 for two points: 25.4517 in the place of 12.7062.
     assert pointwise.panels[0].lines[0].half_widths == pytest.approx((6.3531, 6.3531), abs=1e-4)
     assert chart.panels[0].lines[0].half_widths == pytest.approx((12.7259, 12.7259), abs=1e-4)
-    assert chart.note == "Bands hold at all points of a line at once."
-    assert pointwise.note == ""
+    assert chart.note == "Lines: n = 2 of 2 seeds. Bands hold at all points of a line at once."
+    assert pointwise.note == "Lines: n = 2 of 2 seeds."
+    assert pointwise.panels[0].lines[0].num_seeds == 2
 
 
 def test_a_line_ends_where_one_of_its_seeds_drops_out() -> None:

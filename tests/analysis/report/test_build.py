@@ -451,7 +451,7 @@ def test_the_lead_says_so_while_the_best_is_not_yet_settled() -> None:
         for row, fd in (("one", 3.0), ("two", 2.0), ("three", 4.0))
     }
     whole = render_report(JoinedSweep.of(plan, records))["report.html"].decode()
-    assert "Part p: best FD-Lite0 is <b>2.000</b>, by <b>two</b>." in whole
+    assert "Part p: best FD-Lite0: <b>2.000</b>, by <b>two</b>." in whole
     del records[evaluate_digest("three", 200)]
     half = render_report(JoinedSweep.of(plan, records))["report.html"].decode()
-    assert "Part p: best FD-Lite0 so far is <b>2.000</b>, by <b>two</b>." in half
+    assert "Part p: best FD-Lite0 so far: <b>2.000</b>, by <b>two</b>." in half

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from analysis.results.power import seeds_needed, smallest_difference
 from analysis.results.sections import make_sections
 from analysis.results.significance import compare_rows
 from analysis.text.power_text import power_sentences
+from tests.analysis.text.test_significance_text import Printed
 from tests.support.plans import evaluate_digest, make_plan
 
 FOUR_ROWS = {"p": ("a", "b", "c", "d")}
@@ -26,14 +28,14 @@ def test_the_plan_says_the_smallest_difference_and_the_seeds_that_are_needed() -
     assert list(power_sentences(plan)) == [
         (
             "Difference between two of 4 rows (p), 3 seeds: 12% is found in 80% of sweeps; 10% needs 4 seeds (spread "
-            "over seeds 3.0%, assumed)."
+            "over seeds 3.0%, assumed, error of samples not counted)."
         )
     ]
     stated = replace(plan, seeds=(0,), primary=Primary("fd", difference=0.05, spread=0.02))
     assert list(power_sentences(stated)) == [
         (
             "Difference between two of 4 rows (p), 1 seed: one seed separates nothing; 5.0% needs 6 seeds (spread "
-            "over seeds 2.0%, as `primary.spread` says)."
+            "over seeds 2.0%, as `primary.spread` says, error of samples not counted)."
         )
     ]
 
@@ -49,6 +51,22 @@ def test_the_spread_of_what_is_measured_takes_the_place_of_an_assumed_one() -> N
     (sentence,) = power_sentences(plan, make_sections(plan, measure(plan, records), records))
     # By hand: residuals of -5, 0, 5 and 5, 0, -5 on two degrees of freedom: 7.07 of a mean of 105.
     assert "(spread over seeds 6.7%, as measured)" in sentence
+
+
+def test_what_is_said_of_power_is_what_the_table_says() -> None:
+    """The error of samples counts, and a spread that the sweep declares goes before that of the records."""
+    logs = {"a": (4.60, 4.62, 4.61), "b": (4.63, 4.61, 4.60), "c": (4.60, 4.60, 4.64), "d": (4.59, 4.63, 4.61)}
+    found = Printed(
+        {row: [math.exp(value) for value in own] for row, own in logs.items()}, error=4.0, scales={"fd": "log"}
+    )
+    (sentence,) = power_sentences(found.plan, found.sections)
+    said = re.search(r"differences below (\S+) are found", found.notes[0])
+    assert said is not None
+    assert f"3 seeds: {said[1]} is found in 80%" in sentence
+    assert "and error of samples 5.6%" in sentence
+    declared = replace(found.plan, primary=replace(found.plan.primary, spread=0.2))
+    (sentence,) = power_sentences(declared, found.sections)
+    assert "(spread over seeds 20%, as `primary.spread` says and error of samples 5.6%)" in sentence
 
 
 def test_a_sweep_that_compares_no_rows_says_nothing() -> None:

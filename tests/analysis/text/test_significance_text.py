@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -92,6 +93,30 @@ def test_rows_that_all_differ_are_separable() -> None:
     found = Printed({"a": (1.0, 1.1, 0.9), "b": (5.05, 4.9, 5.1), "c": (9.0, 9.1, 8.91)})
     assert found.notes == ("FD-Lite0: the best (a) is separable from all others (by 3 seeds in common).",)
     assert found.bold == ["a"]
+
+
+@pytest.mark.parametrize("values", [(1.0, 1.1, math.nan), (1.0, 1.1, math.inf), (FAILED, FAILED, FAILED)])
+def test_a_row_without_a_finite_value_is_named_and_not_among_all_others(values: Sequence[float | None]) -> None:
+    found = Printed({"a": (5.0, 5.1, 4.9), "b": (9.0, 9.3, 8.8), "c": values})
+    assert "FD-Lite0: not compared with the others, for want of a finite value: c." in found.notes
+    assert (
+        "FD-Lite0: the best (a) is separable from all others that are compared (by 3 seeds in common)." in found.notes
+    )
+    assert found.csv("c")["num_common_seeds"] == "0"
+
+
+def test_failures_of_the_others_do_not_make_a_row_that_failed_best() -> None:
+    values = {"a": (1.0, 1.01, FAILED, FAILED), "b": (2.0, 2.02, 2.01, FAILED)}
+    found = Printed(values, FOUR)
+    assert found.bold == []
+    assert "FD-Lite0: no row is called best: a would be, and failed at other seeds." in found.notes
+    alike = Printed({"a": (1.0, 1.01, 1.0, FAILED), "b": (2.0, 2.02, 2.01, FAILED)}, FOUR)
+    assert alike.bold == ["a"], "all failed at the same seed"
+
+
+def test_numbers_of_any_size_are_compared() -> None:
+    found = Printed({"a": (1e-200, 2e-200, 1e-200), "b": (1e149, 1e149, 2e149)}, scales={"fd": "log"})
+    assert float(found.csv("b")["interval_high"]) > 1e300
 
 
 def test_a_row_that_loses_at_every_common_seed_is_not_best() -> None:

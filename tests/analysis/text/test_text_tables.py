@@ -310,8 +310,9 @@ def test_the_best_trial_of_a_search_is_bold_and_the_table_shows_its_progress() -
     assert [row[0].best for row in table.rows] == [False, True, False]
     assert table.caveats == (
         (
-            "Trials of a search, the best first (2 complete, 1 refused; 9 wanted); bold labels are the best "
-            "(minimize fd). The best of many trials was lucky, too; `confirm: {seeds: [...]}` measures it on new seeds."
+            "Trials of a search, by their objectives (2 complete, 1 refused; 9 wanted); bold labels are the one that "
+            "leads (minimize fd). The best of many trials was lucky, too; `confirm: {seeds: [...]}` measures it on new "
+            "seeds."
         ),
     )
 

@@ -133,6 +133,40 @@ def test_winners_are_not_confirmed_on_the_seeds_that_chose_them(tmp_path: Path) 
         sweep(tmp_path, num_trials="3", confirm="{seeds: [0, 8]}")
 
 
+@pytest.mark.parametrize(
+    ("confirm", "more", "said"),
+    [
+        ("{seeds: [7, 7]}", "", "has a seed twice"),
+        ("{seeds: [7]}", "  p.confirmed: {rows: {A: {}}}\n", "the winners of p on new seeds have this name"),
+    ],
+)
+def test_mistakes_in_what_confirms_winners_are_told(tmp_path: Path, confirm: str, more: str, said: str) -> None:
+    sweep(tmp_path, num_trials="3", confirm="{seeds: [7]}")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(path.read_text().replace("{seeds: [7]}", confirm) + more)
+    with pytest.raises(UserError, match=said):
+        load_sweep(path)
+
+
+def test_claims_can_be_made_of_winners_and_not_of_a_search(tmp_path: Path) -> None:
+    primary = f"primary: {{metric: {METRIC}, parts: [p.confirmed]}}\n"
+    spec = sweep(tmp_path, num_trials="3", confirm="{seeds: [7]}", part=primary)
+    assert spec.primary is not None
+    with pytest.raises(UserError, match=r"'p' is a search.*name 'p.confirmed'"):
+        sweep(tmp_path, num_trials="3", confirm="{seeds: [7]}", part=primary.replace("p.confirmed", "p"))
+    with pytest.raises(UserError, match=r"'p.confirmed' is not a part"):
+        sweep(tmp_path, num_trials="3", part=primary)
+
+
+def test_more_winners_than_trials_cost_no_more(tmp_path: Path) -> None:
+    texts = []
+    for number in (3, 50):
+        (search,) = sweep(tmp_path, num_trials="3", confirm=f"{{seeds: [7], num_trials: {number}}}").searches
+        texts.append(most_flops_text(search, ()))
+        assert "The best 3 are measured again" in "".join(search_text(search, ()))
+    assert texts[0] == texts[1]
+
+
 def test_a_proposal_that_is_known_costs_nothing_and_is_told_at_once(tmp_path: Path, store: Store) -> None:
     driver = Driver(sweep(tmp_path, POINTS, num_trials="12", sampler="random"), store)
     trials = told(driver.run())
@@ -345,7 +379,7 @@ def test_the_published_trials_are_shown_without_optuna_as_they_were(tmp_path: Pa
     assert again.plan is shown, "the same trials are planned once"
     assert published_trials(sweep(tmp_path, num_trials="4", sampler="random"), store) == {}
     text = "\n".join([*search_text(spec.searches[0], trials["p"]), most_flops_text(spec.searches[0], trials["p"])])
-    assert "Best: trial" in text
+    assert "Leading: trial" in text
     assert "All its trials are proposed." in text
 
 

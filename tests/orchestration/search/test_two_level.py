@@ -118,7 +118,7 @@ def test_plan_and_texts_know_the_published_trials_of_both_levels(tmp_path: Path,
     (search,) = spec.searches
     lines = list(search_text(search, trials))
     assert "  For each, 3 samplings of its snapshot by tpe; the best counts:" in lines
-    assert lines[-2].startswith("  Best: trial ")
+    assert lines[-2].startswith("  Leading: trial ")
     assert most_flops_text(search, trials) == "  All its trials are proposed."
     assert "Its 12 trials to come" in most_flops_text(search, [])
 

@@ -285,18 +285,23 @@ def test_an_experiment_that_was_deleted_in_the_ui_is_restored(database: Store, t
     assert tracker.num_lacking == 0
 
 
-def test_numbers_of_evaluations_are_curves_in_their_trainings_run(database: Store) -> None:
+@pytest.mark.parametrize("is_trained_again", [False, True])
+def test_numbers_of_evaluations_are_curves_in_their_trainings_run(database: Store, is_trained_again: bool) -> None:
+    experiment = f"curves, {is_trained_again}"
     made = make_plan(load_sweep(QUICKSTART))
-    tracker = open_tracker(database, "curves")
+    tracker = open_tracker(database, experiment)
     evaluation = next(task for task in made.of_kind(EvaluateTask) if task.title == "DFM @ 350")
     training = made.training_of(evaluation)
     assert training is not None
-    tracker.begin(training)
+    if not is_trained_again:
+        tracker.begin(training)
     for step, value in ((100, 9.0), (350, 5.0)):
         result = TaskRecord(evaluation.digest, "evaluate", {"fd_lite0_block10": value, "num_samples": 300.0}, 1.0, step)
         tracker.complete(evaluation, result, training)
+    if is_trained_again:  # its evaluations are known, in a database that was made anew
+        tracker.begin(training)
     client = MlflowClient(tracking_uri=resolve_uri(None, database, {}))
-    found = client.get_experiment_by_name("curves")
+    found = client.get_experiment_by_name(experiment)
     assert found is not None
     (run,) = client.search_runs([found.experiment_id], "tags.`dfm.kind` = 'train'")
     name = "fd_lite0_block10/steps 9-3 tau 0.7 guidance 2"
