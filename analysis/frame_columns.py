@@ -105,6 +105,23 @@ ACROSS_PARTS_COLUMNS: Mapping[str, str] = {
 }
 """Columns of `Frames.across_parts`."""
 
+REACH_COLUMNS: Mapping[str, str] = {
+    "part": "string",
+    "metric": "string",
+    "target": "float64",
+    "declared": "string",
+    "baseline": "string",
+    "row": "string",
+    "flops": "float64",
+    "end": "string",
+    "share": "Float64",
+    "share_low": "Float64",
+    "share_high": "Float64",
+    "share_reached": "Float64",
+    "num_common_seeds": "int64",
+}
+"""Columns of `Frames.reach`."""
+
 
 def to_frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
     """Make a frame of rows, given the dtype of each column; other keys are left out."""

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.across_parts import compare_across_parts
+from analysis.comparison.flops_to_target import find_targets
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.comparison.row_ranks import rank_rows
 from analysis.contract.proxies import bypass_proxies
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
@@ -25,6 +26,7 @@ from analysis.frame_columns import (
     DIFFERENCE_COLUMNS,
     MEASUREMENT_COLUMNS,
     RANK_COLUMNS,
+    REACH_COLUMNS,
     RUN_COLUMNS,
     TRIAL_COLUMNS,
     to_column,
@@ -37,8 +39,9 @@ from analysis.records.read import read_records
 from analysis.records.record import MISSING, Reading, Record
 from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
-from analysis.results.sections import Section, make_sections
+from analysis.results.sections import Section
 from analysis.text.aggregate_tables import across_lines, rank_lines
+from analysis.text.cost_tables import reach_lines
 from analysis.text.difference_tables import difference_lines
 from analysis.tracking.address import run_url
 from analysis.tracking.history import MetricHistory
@@ -50,6 +53,7 @@ __all__ = [
     "DIFFERENCE_COLUMNS",
     "MEASUREMENT_COLUMNS",
     "RANK_COLUMNS",
+    "REACH_COLUMNS",
     "RUN_COLUMNS",
     "TRIAL_COLUMNS",
     "Frames",
@@ -83,6 +87,9 @@ class Frames:
     seeds that all rows have, 1 the best."""
     across_parts: pd.DataFrame
     """A line for each row that stands in several parts, over all of them: `ACROSS_PARTS_COLUMNS`."""
+    reach: pd.DataFrame
+    """A line for each row and target of parts with baselines: `REACH_COLUMNS`. flops: until the row is as good as the
+    target; end: exact, at least (not reached) or at most (at the first evaluation); share: of the baseline's."""
     notes: tuple[str, ...]
     """The report's warnings for the experiment as a whole."""
 
@@ -110,7 +117,9 @@ def make_frames(plan: PublishedPlan, storage: StorageRoot | None = None) -> Fram
     Raises: UserError if the tracking server cannot be reached.
     """
     reading = read_records(plan, storage, whole_runs=True)
-    sections = make_sections(plan, measure(plan, reading.records), reading.records)
+    joined_sweep = JoinedSweep.of(plan, reading.records)
+    sections = joined_sweep.sections
+    targets = [target for part in plan.parts for target, _ in find_targets(joined_sweep, part) if target is not None]
     return Frames(
         plan,
         _runs(plan, reading),
@@ -119,7 +128,8 @@ def make_frames(plan: PublishedPlan, storage: StorageRoot | None = None) -> Fram
         to_frame(_trials(plan, reading.records), TRIAL_COLUMNS),
         to_frame(_differences(sections), DIFFERENCE_COLUMNS),
         to_frame(_ranks(sections), RANK_COLUMNS),
-        to_frame(across_lines(compare_across_parts(plan, sections)), ACROSS_PARTS_COLUMNS),
+        to_frame(across_lines(joined_sweep.across_parts), ACROSS_PARTS_COLUMNS),
+        to_frame(reach_lines(targets), REACH_COLUMNS),
         reading.notes,
     )
 

@@ -11,6 +11,7 @@ from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.aggregate_tables import RANK_LEGEND
 from analysis.text.comparison_text import ComparisonTable, TextComparison
+from analysis.text.cost_tables import REACH_LEGEND
 from analysis.text.difference_tables import DIFFERENCE_LEGEND
 from analysis.text.published_text import metric_title, part_title, protocol_text
 from analysis.text.significance_text import claims_legend
@@ -84,15 +85,17 @@ def markdown_of_part(
     table: TextTable,
     difference: PlainTable | None,
     ranks: PlainTable | None,
+    reached: PlainTable | None,
     comparison: TextComparison | None,
 ) -> str:
     """Render one part as a page of its own: ours, then beside the paper.
 
-    Args: difference: differences of its rows. ranks: ranks of its rows by all metrics. comparison: comparison of this
-        part alone; None if the paper has no such part.
+    Args: difference: differences of its rows. ranks: ranks of its rows by all metrics. reached: FLOPs to reach
+        targets. comparison: comparison of this part alone; None if the paper has no such part.
     """
     lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table)]
     lines += [*_markdown_plain(difference, DIFFERENCE_LEGEND), *_markdown_plain(ranks, RANK_LEGEND)]
+    lines += _markdown_plain(reached, REACH_LEGEND)
     lines += _markdown_legend(plan)
     for beside in comparison.tables if comparison else ():
         notes = _markdown_notes(comparison) if comparison else ()

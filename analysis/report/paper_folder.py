@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from analysis.comparison.flops_to_target import find_targets
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.comparison.row_ranks import rank_rows
 from analysis.contract.published_numbers import published_parts
@@ -27,6 +28,7 @@ from analysis.text.aggregate_tables import (
     make_rank_table,
 )
 from analysis.text.comparison_text import TextComparison
+from analysis.text.cost_tables import REACH_COLUMNS, REACH_LEGEND, make_reach_table, reach_lines
 from analysis.text.csv_text import csv_text
 from analysis.text.difference_tables import DIFFERENCE_LEGEND, make_difference_table
 from analysis.text.text_tables import TextTable
@@ -60,7 +62,12 @@ def paper_files(
         ranked = make_rank_table(ranks)
         if ranked is not None:
             files[f"{name}-ranks.tex"] = latex_plain(f"{table.title}, ranks", ranked, RANK_LEGEND)
-        files[f"{name}.md"] = markdown_of_part(plan, table, difference, ranked, alone)
+        targets = [target for target, _ in find_targets(joined_sweep, section.part) if target is not None]
+        reached = make_reach_table(targets)
+        if reached is not None:
+            files[f"{name}-reach.tex"] = latex_plain(f"{table.title}, FLOPs to reach", reached, REACH_LEGEND)
+            files[f"{name}-reach.csv"] = csv_text(REACH_COLUMNS, reach_lines(targets))
+        files[f"{name}.md"] = markdown_of_part(plan, table, difference, ranked, reached, alone)
         files[f"{name}.csv"] = cell_csv(section, None if index is None else comparisons[index], ranks)
         files[f"{name}.tex"] = latex_table(plan, [table])
         guide.append(f"| {escape_markdown(section.part.title)} | {', '.join(_links(files, name))} |")
@@ -86,7 +93,7 @@ def _guide(plan: PublishedPlan) -> Iterator[str]:
 
 
 def _links(files: dict[str, str], name: str) -> list[str]:
-    endings = (".md", ".csv", ".tex", "-differences.tex", "-ranks.tex", "-beside-paper.tex")
+    endings = (".md", ".csv", ".tex", "-differences.tex", "-ranks.tex", "-reach.tex", "-reach.csv", "-beside-paper.tex")
     return [f"[{name}{ending}]({name}{ending})" for ending in endings if f"{name}{ending}" in files]
 
 
@@ -101,6 +108,7 @@ _REMARKS = r"""| all that the paper prints | [published.md](published.md), [publ
 - `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
 - `table1.tex` and the like, beside the paper's table of that name: all parts in one table of a page, verdicts as marks
   on our numbers; its notes apart in `table1-notes.tex`, with the verdicts in words.
+- `-reach`: training FLOPs until a row is as good as the best baseline, or as a declared target.
 - `across-parts`: rows that stand in several parts, over all of them.
 - `../table.csv`: every measurement at every step and seed.
 - Cells that are `missing`, `running` or `failed` have no number yet.

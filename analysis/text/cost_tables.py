@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.comparison.flops_to_target import RowReached, Target
 from analysis.contract.record_schema import ACCELERATOR_SECONDS, IMAGES_PER_SECOND, NETWORK_EVALUATIONS, SECONDS
 from analysis.plan.model import EvaluateTask, PublishedPlan
 from analysis.records.record import MISSING, Record
@@ -46,6 +47,65 @@ def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Plain
     total = ("all", _done(records, plan.trainings), "", "", *sums)
     header = ("training", "status", "steps", "parameters", "images", "FLOPs", "wall time", _BUSY)
     return PlainTable(header, tuple(rows), total, _runs(plan.trainings, records))
+
+
+REACH_COLUMNS = (
+    "part", "metric", "target", "declared", "baseline", "row", "flops", "end", "share", "share_low", "share_high",
+    "share_reached", "num_common_seeds",
+)  # fmt: skip
+REACH_LEGEND = (
+    "Training FLOPs at which the mean of a row, over the seeds that all rows have, first is as good as the target, on "
+    "straight lines between evaluations; × is the share of what the baseline took, in brackets the middle 95% of 500 "
+    "bootstrap draws and the share of them in which it is reached."
+)
+
+
+def reach_text(row: RowReached) -> str:
+    """Write "2.10 × 10¹², 0.48 × (0.31 to 0.95; reached in 97%)", or that the target was not reached."""
+    share = "" if row.share is None else f", {row.share:.2f} ×"
+    if (draws := row.draws) is not None:
+        ends = f"{draws.low:.2f} to {draws.high:.2f}" if math.isfinite(draws.high) else f"from {draws.low:.2f}"
+        share += f" ({f'{ends}; ' if math.isfinite(draws.low) else ''}reached in {draws.share_reached:.0%})"
+    if row.reached.end == "at least":
+        return f"not reached by {scientific(row.reached.x)}{share}"
+    return f"{'≤ ' if row.reached.end == 'at most' else ''}{scientific(row.reached.x)}{share}"
+
+
+def make_reach_table(targets: Sequence[Target]) -> PlainTable | None:
+    """Return a line for each row, and a column for each target of a part; None without any."""
+    if not targets:
+        return None
+    titles = (
+        f"{target.metric.title} {target.value:.4g}{'' if target.is_declared else f', best of {target.holder}'}"
+        for target in targets
+    )
+    texts = [{row.label: reach_text(row) for row in target.rows} for target in targets]
+    labels = [label for label in targets[0].part.rows if any(label in column for column in texts)]
+    rows = tuple((label, *(column.get(label, NOTHING) for column in texts)) for label in labels)
+    return PlainTable(("training FLOPs to", *titles), rows)
+
+
+def reach_lines(targets: Sequence[Target]) -> Iterator[Mapping[str, Any]]:
+    """Yield the columns `REACH_COLUMNS` of each row and target; ends of intervals that are not finite are None."""
+    for target in targets:
+        for row in target.rows:
+            draws = row.draws
+            low, high = (draws.low, draws.high) if draws else (None, None)
+            yield {
+                "part": target.part.name,
+                "metric": target.metric.name,
+                "target": target.value,
+                "declared": "yes" if target.is_declared else "no",
+                "baseline": target.holder,
+                "row": row.label,
+                "flops": row.reached.x,
+                "end": row.reached.end,
+                "share": row.share,
+                "share_low": low if low is not None and math.isfinite(low) else None,
+                "share_high": high if high is not None and math.isfinite(high) else None,
+                "share_reached": draws.share_reached if draws else None,
+                "num_common_seeds": target.num_seeds,
+            }
 
 
 def money_text(plan: PublishedPlan, records: Mapping[str, Record]) -> str:

@@ -1,0 +1,110 @@
+"""Training FLOPs that each row needs to reach the best value of the baselines (the paper: DFM needs about half). Pure.
+
+Means over the seeds that all rows have, on straight lines between evaluations; a row that never gets there, or was
+there at its first evaluation, is a bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from analysis.comparison.joined_sweep import JoinedSweep, RowMeasurements
+from analysis.plan.model import Metric, Part
+from analysis.results.comparability import Comparability, rows_comparability
+from analysis.results.curves import (
+    ReachDraws,
+    SeedCurves,
+    TargetReached,
+    best_of,
+    common_seeds,
+    draw_reach,
+    first_crossing,
+    whole_points,
+)
+
+_METHOD = "dfm"
+"""Paradigm whose rows are no baselines."""
+
+
+@dataclass(frozen=True)
+class RowReached:
+    """A row's FLOPs to a target."""
+
+    label: str
+    reached: TargetReached
+    share: float | None
+    """Share of the FLOPs of the baseline that holds the best value; None where it does not reach the target."""
+    draws: ReachDraws | None
+    """Interval of that share; None if neither a spread over seeds nor an error of samples is known."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value that rows of a part are to reach."""
+
+    part: Part
+    metric: Metric
+    value: float
+    holder: str
+    """Baseline with the best value."""
+    is_declared: bool
+    """True if the sweep declares it; else it is the best value of the baselines."""
+    num_seeds: int
+    rows: tuple[RowReached, ...]
+
+    @property
+    def unit(self) -> float:
+        """FLOPs of the baseline that holds the best value; 0 where it does not reach the target."""
+        held = next(row.reached for row in self.rows if row.label == self.holder)
+        return held.x if held.end != "at least" else 0.0
+
+
+def find_targets(joined_sweep: JoinedSweep, part: Part) -> Iterator[tuple[Target | None, Comparability]]:
+    """Yield the targets of a part that has baselines and rows of DFM, by all metrics, with what makes rows comparable.
+
+    The target is None where the rows do not compare, or lack values.
+    """
+    baselines = [row for row in part.rows if _paradigm(joined_sweep, part, row) not in ("", _METHOD)]
+    if not baselines or not any(_paradigm(joined_sweep, part, row) == _METHOD for row in part.rows):
+        return
+    primary = joined_sweep.plan.primary
+    for metric in joined_sweep.plan.metrics:
+        rows = joined_sweep.values.get((part.name, metric.name), {})
+        comparability = rows_comparability(metric, [m for points in rows.values() for m in points])
+        declared = primary.targets if metric.name == primary.metric else ()
+        for value in (None, *declared):
+            found = _target(part, metric, rows, baselines, value) if comparability.comparable else None
+            yield found, comparability
+
+
+def _paradigm(joined_sweep: JoinedSweep, part: Part, row: str) -> str:
+    task = joined_sweep.plan.trainings.get(joined_sweep.plan.trials_of(part.name, row)[0].train)
+    return task.paradigm if task else ""
+
+
+def _target(
+    part: Part, metric: Metric, rows: RowMeasurements, baselines: Sequence[str], declared: float | None
+) -> Target | None:
+    """Return a target; None while no baseline or nothing else has values. Args: declared: None: the baselines' best."""
+    lower = metric.better == "lower"
+    seeds = common_seeds(rows)
+    points = {row: whole_points(measured, seeds) for row, measured in rows.items()}
+    curves = {row: SeedCurves.of(whole) for row, whole in points.items() if whole}
+    means = {row: curve.mean for row, curve in curves.items()}
+    if len(curves) < 2 or not any(row in curves for row in baselines):
+        return None
+    holder, best = best_of(means, baselines, lower=lower)
+    if not math.isfinite(best):
+        return None
+    aim = best if declared is None else declared
+    reached = {row: first_crossing(curve.xs, means[row], aim, lower=lower) for row, curve in curves.items()}
+    unit = reached[holder].x if reached[holder].end != "at least" else 0.0
+    draws = draw_reach(curves, baselines, lower=lower, target=declared)
+    known = bool(unit) and (len(seeds) > 1 or any(curve.errors.any() for curve in curves.values()))
+    found = tuple(
+        RowReached(row, first, first.x / unit if unit else None, draws[row] if known else None)
+        for row, first in reached.items()
+    )
+    return Target(part, metric, aim, holder, declared is not None, len(seeds), found)
