@@ -22,6 +22,7 @@ import numpy as np
 from analysis.comparison.across_parts import average_over_parts
 from analysis.comparison.kendall import kendall_tau, rank_agreement
 from analysis.comparison.verdicts import Judge
+from analysis.contract.metric_errors import MetricError
 from analysis.contract.plan_schema import Bands
 from analysis.contract.published_numbers import PublishedValue
 from analysis.figures.series import summarize_values
@@ -262,6 +263,82 @@ def reach_lines(repetitions: int) -> Iterator[Line]:
             yield Line("draws of FLOPs to reach hold the share", setting, covered, "a hint at n = 3")
 
 
+def whole_report_lines(repetitions: int) -> Iterator[Line]:
+    def any_false(generator: Generator) -> bool:
+        """Four parts of four equal rows, which equal the paper's, too: eight families."""
+        for _ in range(4):
+            rows = distances(generator, [SPREAD] * 4, 3, seed_effect=0.0)
+            rule = Judge(Standing(FD, makes_claims=True, tests=compared(rows, 8)), 0.1, 8 * 4)
+            if is_told_apart(rows, 8):
+                return True
+            for label, own in rows.items():
+                paper = PublishedValue(f"{100 * math.exp(SPREAD * generator.standard_normal()):.6f}", "arxiv_v1")
+                mean = math.fsum(value.value for value in own) / 3
+                verdict = rule.judge(label, Cell("done", mean, None, 3, 3, values=tuple(own)), paper, "")
+                if verdict is not None and verdict.name in ("better", "worse"):
+                    return True
+        return False
+
+    wrong = share(repetitions, 18, any_false)
+    yield Line(
+        "false: any in the report", "4 parts of 4 rows, n = 3, and as many verdicts beside the paper", wrong, "≤ .05"
+    )
+
+
+def equivalence_lines(repetitions: int) -> Iterator[Line]:
+    def is_alike(generator: Generator, num_seeds: int, effect: float) -> bool:
+        """The second row is called no practically different from the first, within 10%."""
+        found = compared(distances(generator, [SPREAD] * 4, num_seeds, effect)).difference("0", "1")
+        return found.is_within(math.log1p(0.1))
+
+    for num_seeds in (3, 5, 8):
+        setting = f"4 rows, n = {num_seeds}, a row"
+        wrong = share(repetitions, 15, lambda g, n=num_seeds: is_alike(g, n, math.log1p(0.1)))
+        yield Line("false: no practical difference", f"{setting} that is 10% off", wrong, "≤ .05")
+        right = share(repetitions, 15, lambda g, n=num_seeds: is_alike(g, n, 0.0))
+        yield Line("power: no practical difference", f"{setting} that is equal", right, "")
+
+
+def one_seed_lines(repetitions: int) -> Iterator[Line]:
+    def beyond(generator: Generator, num_rows: int) -> bool:
+        """Rows are one model, sampled with noise of their own; there is one seed."""
+        return is_told_apart(distances(generator, [0.0] * num_rows, 1, sampling=0.03))
+
+    for num_rows in (2, 4, 8):
+        wrong = share(repetitions, 16, lambda g, k=num_rows: beyond(g, k))
+        yield Line(
+            "false: some row beyond the noise of samples", f"K = {num_rows}, n = 1, 3% own noise", wrong, "≤ .05"
+        )
+
+
+def shared_noise(generator: Generator, num_seeds: int, effect: float) -> Rows:
+    """Four rows that are sampled with the same noise, an error of 3% whose influences the records hold."""
+    rows = distances(generator, [SPREAD] * 4, num_seeds, effect)
+    influences = SPREAD * generator.standard_normal(50) / math.sqrt(50)
+    noise = 1 + float(influences.sum())
+    return {row: [_measured_with(value, noise, influences) for value in own] for row, own in rows.items()}
+
+
+def _measured_with(value: SeedValue, noise: float, influences: np.ndarray) -> SeedValue:
+    own = tuple(float(one) for one in influences * value.value)
+    size = math.sqrt(math.fsum(one * one for one in own))
+    error = MetricError("group jackknife", value.value * noise, size, own, design="50 groups")
+    return SeedValue(value.seed, value.value * noise, size, error)
+
+
+def shared_noise_lines(repetitions: int) -> Iterator[Line]:
+    for num_seeds in (3, 5):
+        setting = f"K = 4, n = {num_seeds}, 3% of noise that rows share"
+        wrong = share(repetitions, 17, lambda g, n=num_seeds: is_told_apart(shared_noise(g, n, 0.0)))
+        yield Line("false: some row separable", setting, wrong, "≤ .05")
+        found = share(
+            repetitions,
+            17,
+            lambda g, n=num_seeds: compared(shared_noise(g, n, EFFECT)).difference("0", "1").is_beyond_noise,
+        )
+        yield Line("power: 10% at a spread of 3%", setting, found, "≥ .60 at n = 3")
+
+
 def across_lines(repetitions: int) -> Iterator[Line]:
     def holds(generator: Generator, num_seeds: int, common: float, *, bootstrap: bool) -> bool:
         """Rows are equal over two parts, which have a share of the seeds' variance in common."""
@@ -306,7 +383,7 @@ def band_lines(repetitions: int) -> Iterator[Line]:
 
 PARTS = (
     cell_lines, share_lines, separable_lines, failure_lines, verdict_lines, order_lines, reach_lines, across_lines,
-    band_lines,
+    band_lines, whole_report_lines, equivalence_lines, one_seed_lines, shared_noise_lines,
 )  # fmt: skip
 
 
