@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from analysis.comparison.joined_sweep import JoinedSweep, RowMeasurements
 from analysis.plan.model import Metric, Part
+from analysis.results.best_row import largest_block
 from analysis.results.comparability import Comparability, rows_comparability
 from analysis.results.curves import (
     ReachDraws,
@@ -23,6 +24,7 @@ from analysis.results.curves import (
     first_crossing,
     whole_points,
 )
+from analysis.results.intervals import SeedValue
 
 _METHOD = "dfm"
 """Paradigm whose rows are no baselines."""
@@ -53,6 +55,8 @@ class Target:
     """True if the sweep declares it; else it is the best value of the baselines."""
     num_seeds: int
     rows: tuple[RowReached, ...]
+    left_out: tuple[str, ...] = ()
+    """Rows without a seed in common with the others."""
 
     @property
     def unit(self) -> float:
@@ -89,7 +93,7 @@ def _target(
 ) -> Target | None:
     """Return a target; None while no baseline or nothing else has values. Args: declared: None: the baselines' best."""
     lower = metric.better == "lower"
-    seeds = common_seeds(rows)
+    rows, seeds, left_out = _with_common_seeds(rows)
     points = {row: whole_points(measured, seeds) for row, measured in rows.items()}
     curves = {row: SeedCurves.of(whole) for row, whole in points.items() if whole}
     means = {row: curve.mean for row, curve in curves.items()}
@@ -107,4 +111,14 @@ def _target(
         RowReached(row, first, first.x / unit if unit else None, draws[row] if known else None)
         for row, first in reached.items()
     )
-    return Target(part, metric, aim, holder, declared is not None, len(seeds), found)
+    return Target(part, metric, aim, holder, declared is not None, len(seeds), found, left_out)
+
+
+def _with_common_seeds(rows: RowMeasurements) -> tuple[RowMeasurements, tuple[int, ...], tuple[str, ...]]:
+    """Return rows and the seeds that all of them have; of rows without any in common those with the most values."""
+    seeds = common_seeds(rows)
+    if seeds or len(rows) < 2:
+        return rows, seeds, ()
+    block = largest_block({row: [SeedValue(m.seed, 0.0) for m in points] for row, points in rows.items()})
+    chosen = {row: rows[row] for row in block.rows} if block else {}
+    return chosen, common_seeds(chosen), tuple(row for row in rows if row not in chosen)

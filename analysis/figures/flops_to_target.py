@@ -9,7 +9,7 @@ from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Bar, BarPanel, Chart, Group, slug
 from analysis.figures.series import group_by_part
 from analysis.plan.model import Part
-from analysis.text.caveats import chart_caption
+from analysis.text.caveats import chart_caption, some_of
 from analysis.text.cost_tables import reach_text
 
 
@@ -36,7 +36,8 @@ def _panel(target: Target) -> BarPanel:
     """Make a bar of each row that has values."""
     source = "declared" if target.is_declared else f"best of {target.holder}"
     num_seeds = f"{target.num_seeds} seed{'' if target.num_seeds == 1 else 's'}"
-    x_label = f"training FLOPs to {target.metric.title} {target.value:.4g} ({source}; {num_seeds})"
+    left_out = f"; without {some_of(target.left_out)}" if target.left_out else ""
+    x_label = f"training FLOPs to {target.metric.title} {target.value:.4g} ({source}; {num_seeds}{left_out})"
     return BarPanel(x_label, tuple(_bar(target, row) for row in target.rows), target.num_seeds)
 
 

@@ -13,6 +13,7 @@ from analysis.comparison.flops_to_target import RowReached, Target
 from analysis.contract.record_schema import ACCELERATOR_SECONDS, IMAGES_PER_SECOND, NETWORK_EVALUATIONS, SECONDS
 from analysis.plan.model import EvaluateTask, PublishedPlan
 from analysis.records.record import MISSING, Record
+from analysis.text.caveats import some_of
 from analysis.text.numbers import scientific
 from analysis.text.text_tables import NOTHING, PlainTable
 
@@ -56,7 +57,8 @@ REACH_COLUMNS = (
 REACH_LEGEND = (
     "Training FLOPs at which the mean of a row, over the seeds that all rows have, first is as good as the target, on "
     "straight lines between evaluations; × is the share of what the baseline took, in brackets the middle 95% of 500 "
-    "bootstrap draws and the share of them in which it is reached."
+    "bootstrap draws and the share of them in which it is reached; where the baseline does not reach a declared target "
+    "in a draw, it counts as if it did at its last evaluation."
 )
 
 
@@ -77,6 +79,7 @@ def make_reach_table(targets: Sequence[Target]) -> PlainTable | None:
         return None
     titles = (
         f"{target.metric.title} {target.value:.4g}{'' if target.is_declared else f', best of {target.holder}'}"
+        f"{f', without {some_of(target.left_out)}' if target.left_out else ''}"
         for target in targets
     )
     texts = [{row.label: reach_text(row) for row in target.rows} for target in targets]

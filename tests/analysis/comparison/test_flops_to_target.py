@@ -61,6 +61,19 @@ def test_a_table_has_a_column_for_each_target() -> None:
     assert make_reach_table([]) is None
 
 
+def test_a_row_without_a_common_seed_is_left_out_by_name() -> None:
+    sweep = joined()
+    for step in (100, 200):  # slow has seed 1 alone, fm seed 0 alone
+        for digest in (evaluate_digest("slow", step, 0), evaluate_digest("fm", step, 1)):
+            assert isinstance(sweep.records, dict)
+            del sweep.records[digest]
+    (target,) = targets_of(JoinedSweep.of(sweep.plan, sweep.records))
+    assert (target.left_out, target.num_seeds) == (("slow",), 1)
+    table = make_reach_table([target])
+    assert table is not None
+    assert table.header[1].endswith("best of fm, without slow")
+
+
 def test_the_report_has_it_for_papers_and_as_data() -> None:
     files = render_report(joined())
     (line,) = [
