@@ -14,8 +14,9 @@ from orchestration.control.end_signals import EndSignals
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The handlers are the old ones after a test."""
+    """Those of a terminal, also where the tests run under nohup; after a test the handlers are the old ones."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
