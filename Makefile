@@ -118,8 +118,8 @@ hashes: $(VENV)/.ready
 CHAOS_SECONDS ?= 600
 CHAOS_SEED ?= 0
 
-chaos: $(VENV)/.test-ready
-	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
+chaos: $(VENV)/.test-ready $(VENV)/.rclone-ready
+	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED) $(if $(CHAOS_LEDGER),--ledger $(CHAOS_LEDGER))
 
 SEEDS ?= 2000
 FIRST_SEED ?= 0

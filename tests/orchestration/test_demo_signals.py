@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.sweeps import ROOT, heed_signals
+
 DEMO = """
 import sys, time
 from pathlib import Path
@@ -38,7 +39,8 @@ def test_a_demo_that_is_told_to_end_stops_its_head_however_often_it_is_told(
     ray, pid = tmp_path / "ray", tmp_path / "pid"
     ray.write_text(RAY.format(pid=pid))
     ray.chmod(0o755)
-    with subprocess.Popen([sys.executable, "-c", DEMO, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", DEMO, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, preexec_fn=heed_signals) as process:
         assert process.stdout is not None
         while process.stdout.readline().strip() != b"up":
             assert process.poll() is None

@@ -113,7 +113,8 @@ def run(root: Path | str, *more: str, cwd: Path = ROOT, where: Where = HERE) -> 
     )
 
 
-def _heed_signals() -> None:
+def heed_signals() -> None:
+    """Handle SIGINT and SIGHUP as a process of a terminal does, also where the tests run under nohup."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -129,7 +130,7 @@ def started(root: Path | str, log: Path, *more: str, where: Where = HERE) -> Ite
             env=environment() | where.environment,
             stdout=output,
             stderr=output,
-            preexec_fn=_heed_signals,
+            preexec_fn=heed_signals,
         )
     try:
         yield driver
