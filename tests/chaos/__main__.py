@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--report", type=Path, help="Markdown, also printed")
     options = parser.parse_args(arguments)
     began, rounds = time.monotonic(), read_ledger(options.ledger)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server tells each request
     with tempfile.TemporaryDirectory(prefix="dfm-chaos-") as folder:
         soak = _undisturbed(options.undisturbed or Path(folder, "undisturbed"), Path(folder))
         if soak is None:

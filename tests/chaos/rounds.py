@@ -38,6 +38,8 @@ MOST_SECONDS = 900.0
 """Longest life; longer than workers.wait_for_workers_seconds, so that what is stuck is told apart from what waits."""
 _BEYOND = 1.1
 """End of the moments that are drawn, in undisturbed lives: a life with a kill is longer."""
+_OLD = 0.5
+"""Life in an old root, where much is done already, as a share of one in a new root."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def _lives(
         found.submissions += 1
         log = folder / f"life-{found.submissions}.log"
         num_kills = min(draw.randint(1, MOST_KILLS_A_LIFE), MOST_KILLS - len(found.kills))
-        moments = sorted(draw.uniform(0, _BEYOND) for _ in range(num_kills))
+        length = _BEYOND if found.is_new else _BEYOND * _OLD
+        moments = sorted(draw.uniform(0, length) for _ in range(num_kills))
         with _all_ended(place, log) as driver:
             code = _live(driver, soak, place, log, moments, found, counts, draw)
         if code == 0:
