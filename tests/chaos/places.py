@@ -32,10 +32,13 @@ class Place:
     tracking: str
     environment: Mapping[str, str] = field(default_factory=dict)
     bucket: S3FileSystem | None = None
+    studies: str = ""
+    """Database of searches; "": in the root, which a bucket cannot hold."""
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        return (f"tracking.uri={self.tracking}",)
+        studies = (f"search_storage={self.studies}",) if self.studies else ()
+        return (f"tracking.uri={self.tracking}", *studies)
 
     def made(self) -> tuple[int, int]:
         """Return sums that grow with every checkpoint and record."""
@@ -69,9 +72,10 @@ def open_place(name: str, folder: Path, undisturbed: Path, draw: random.Random, 
         if "S3" not in name:
             yield Place(name, str(root), tracking)
             return
+        for database in ("mlflow.db", "search.db"):
+            if (root / database).exists():
+                (root / database).rename(folder / database)
         if "server" not in name:
-            if (root / "mlflow.db").exists():
-                (root / "mlflow.db").rename(folder / "mlflow.db")
             tracking = f"sqlite:///{folder}/mlflow.db"
         server = s3.moto_server() if "moto" in name else s3.rclone_server(_made(folder / "objects"))
         endpoint = stack.enter_context(server)
@@ -80,7 +84,7 @@ def open_place(name: str, folder: Path, undisturbed: Path, draw: random.Random, 
             key=s3.KEY, secret=s3.SECRET, endpoint_url=endpoint, use_listings_cache=False, skip_instance_cache=True
         )
         client.put(f"{root}/", f"{bucket}/", recursive=True)
-        yield Place(name, f"s3://{bucket}", tracking, s3.variables(endpoint), client)
+        yield Place(name, f"s3://{bucket}", tracking, s3.variables(endpoint), client, f"sqlite:///{folder}/search.db")
 
 
 def _made(folder: Path) -> Path:

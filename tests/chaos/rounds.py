@@ -38,6 +38,7 @@ MOST_SECONDS = 900.0
 """Longest life; longer than workers.wait_for_workers_seconds, so that what is stuck is told apart from what waits."""
 _BEYOND = 1.1
 """End of the moments that are drawn, in undisturbed lives: a life with a kill is longer."""
+_MISTAKE = 2
 _OLD = 0.5
 """Life in an old root, where much is done already, as a share of one in a new root."""
 
@@ -94,6 +95,8 @@ def _lives(
             code = _live(driver, soak, place, log, moments, found, counts, draw)
         if code == 0:
             return None
+        if code == _MISTAKE:
+            return f"it was refused: {log.read_text()[-3000:]}"
         if code is None:
             return f"a life took longer than {MOST_SECONDS:.0f} s: {log.read_text()[-3000:]}"
     return f"it did not end with code 0 in {MOST_SUBMISSIONS} submissions: {log.read_text()[-3000:]}"
