@@ -17,7 +17,9 @@ from tests.chaos.rounds import Soak, run_round, undisturbed_life
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0, help="no round begins later")
+    parser.add_argument(
+        "--seconds", type=float, default=600.0, help="no round begins later than this after the undisturbed ones"
+    )
     parser.add_argument(
         "--kills", type=int, default=10_000, help="no round begins after so many, the ledger's included"
     )
@@ -26,12 +28,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--ledger", type=Path, help="rounds so far, a line each: a soak in pieces goes on from it")
     parser.add_argument("--report", type=Path, help="Markdown, also printed")
     options = parser.parse_args(arguments)
-    began, rounds = time.monotonic(), read_ledger(options.ledger)
+    rounds = read_ledger(options.ledger)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server tells each request
     with tempfile.TemporaryDirectory(prefix="dfm-chaos-") as folder:
         soak = _undisturbed(options.undisturbed or Path(folder, "undisturbed"), Path(folder))
         if soak is None:
             return 1
+        began = time.monotonic()
         seed = max([options.seed, *(one.seed + 1 for one in rounds)])
         while time.monotonic() - began < options.seconds and sum(num_killed(rounds).values()) < options.kills:
             rounds.append(run_round(soak, Path(folder, f"round-{seed}"), seed, num_killed(rounds)))
