@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.flops_to_target import find_targets
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.comparison.row_ranks import rank_rows
 from analysis.contract.proxies import bypass_proxies
@@ -119,7 +118,7 @@ def make_frames(plan: PublishedPlan, storage: StorageRoot | None = None) -> Fram
     reading = read_records(plan, storage, whole_runs=True)
     joined_sweep = JoinedSweep.of(plan, reading.records)
     sections = joined_sweep.sections
-    targets = [target for part in plan.parts for target, _ in find_targets(joined_sweep, part) if target is not None]
+    targets = [target for found in joined_sweep.targets.values() for target, _ in found if target is not None]
     return Frames(
         plan,
         _runs(plan, reading),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,16 +51,16 @@ class AcrossParts:
     metric: Metric
     parts: tuple[Part, ...]
     seeds: tuple[int, ...]
-    left_out: tuple[str, ...]
-    """Rows that stand in two parts or more and are not compared, since they lack one of these parts or seeds."""
-    other_parts: tuple[Part, ...]
-    """Parts that claims are made of, and that are not among these."""
     reference: str
     is_log: bool
     """True if rows differ by ratios, else by differences."""
     rows: tuple[RowAcrossParts, ...]
     values: Mapping[str, Array]
     """By row, [P, N]: logarithms if `is_log`."""
+    left_out: tuple[str, ...] = ()
+    """Rows that stand in two parts or more and are not compared, since they lack one of these parts or seeds."""
+    other_parts: tuple[Part, ...] = ()
+    """Parts that claims are made of, and that are not among these."""
 
     @property
     def distances_from_best(self) -> Mapping[str, Array]:
@@ -103,7 +103,8 @@ def compare_across_parts(plan: PublishedPlan, sections: Sequence[Section]) -> Ac
     )
     in_parts = Counter(row.label for section in sections if plan.claims_in(section.part) for row in section.rows)
     left_out = tuple(row for row, number in in_parts.items() if number > 1 and row not in block.rows)
-    return _compare(plan, metric, parts, seeds, block.rows, chosen, (left_out, others))
+    found = _compare(plan, metric, parts, seeds, block.rows, chosen)
+    return replace(found, left_out=left_out, other_parts=others)
 
 
 def _compare(
@@ -113,7 +114,6 @@ def _compare(
     seeds: tuple[int, ...],
     labels: Sequence[str],
     tests: Sequence[RowTests],
-    apart: tuple[tuple[str, ...], tuple[Part, ...]],
 ) -> AcrossParts:
     is_log = all(one.is_log for one in tests)
     measured = {row: [[_at(one, row, seed) for seed in seeds] for one in tests] for row in labels}  # by row, part, seed
@@ -134,7 +134,7 @@ def _compare(
         middle = interquartile_mean([ratio_of(gain) if is_log else float(gain) for gain in gains])
         difference = across.difference(reference, row)
         rows.append(RowAcrossParts(row, difference, math.fsum(improved) / len(improved), middle, mean_rank))
-    return AcrossParts(metric, parts, seeds, *apart, reference, is_log, tuple(rows), values)
+    return AcrossParts(metric, parts, seeds, reference, is_log, tuple(rows), values)
 
 
 def average_over_parts(measured: Mapping[str, Sequence[Sequence[SeedValue]]], *, is_log: bool) -> RowTests:

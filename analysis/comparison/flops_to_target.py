@@ -7,11 +7,10 @@ there at its first evaluation, is a bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.comparison.joined_sweep import JoinedSweep, RowMeasurements
-from analysis.plan.model import Metric, Part
+from analysis.plan.model import Metric, Part, PublishedPlan
 from analysis.results.best_row import largest_block
 from analysis.results.comparability import Comparability, rows_comparability
 from analysis.results.curves import (
@@ -25,6 +24,7 @@ from analysis.results.curves import (
     whole_points,
 )
 from analysis.results.intervals import SeedValue
+from analysis.results.measurements import RowMeasurements
 
 _METHOD = "dfm"
 """Paradigm whose rows are no baselines."""
@@ -53,29 +53,32 @@ class Target:
     """Baseline with the best value."""
     is_declared: bool
     """True if the sweep declares it; else it is the best value of the baselines."""
+    unit: float
+    """FLOPs of that baseline; 0 where it does not reach the target."""
     num_seeds: int
     rows: tuple[RowReached, ...]
     left_out: tuple[str, ...] = ()
     """Rows without a seed in common with the others."""
 
-    @property
-    def unit(self) -> float:
-        """FLOPs of the baseline that holds the best value; 0 where it does not reach the target."""
-        held = next(row.reached for row in self.rows if row.label == self.holder)
-        return held.x if held.end != "at least" else 0.0
+
+FoundTarget = tuple[Target | None, Comparability]
+"""A target, None where the rows do not compare or lack values; and what makes them comparable."""
 
 
-def find_targets(joined_sweep: JoinedSweep, part: Part) -> Iterator[tuple[Target | None, Comparability]]:
-    """Yield the targets of a part that has baselines and rows of DFM, by all metrics, with what makes rows comparable.
+def find_targets(
+    plan: PublishedPlan, part: Part, values: Mapping[tuple[str, str], RowMeasurements]
+) -> Iterator[FoundTarget]:
+    """Yield the targets of a part that has baselines and rows of DFM, by all metrics.
 
-    The target is None where the rows do not compare, or lack values.
+    Args: values: by part and metric.
     """
-    baselines = [row for row in part.rows if _paradigm(joined_sweep, part, row) not in ("", _METHOD)]
-    if not baselines or not any(_paradigm(joined_sweep, part, row) == _METHOD for row in part.rows):
+    paradigms = {row: _paradigm(plan, part, row) for row in part.rows}
+    baselines = [row for row, paradigm in paradigms.items() if paradigm not in ("", _METHOD)]
+    if not baselines or _METHOD not in paradigms.values():
         return
-    primary = joined_sweep.plan.primary
-    for metric in joined_sweep.plan.metrics:
-        rows = joined_sweep.values.get((part.name, metric.name), {})
+    primary = plan.primary
+    for metric in plan.metrics:
+        rows = values.get((part.name, metric.name), {})
         comparability = rows_comparability(metric, [m for points in rows.values() for m in points])
         declared = primary.targets if metric.name == primary.metric else ()
         for value in (None, *declared):
@@ -83,8 +86,8 @@ def find_targets(joined_sweep: JoinedSweep, part: Part) -> Iterator[tuple[Target
             yield found, comparability
 
 
-def _paradigm(joined_sweep: JoinedSweep, part: Part, row: str) -> str:
-    task = joined_sweep.plan.trainings.get(joined_sweep.plan.trials_of(part.name, row)[0].train)
+def _paradigm(plan: PublishedPlan, part: Part, row: str) -> str:
+    task = plan.trainings.get(plan.trials_of(part.name, row)[0].train)
     return task.paradigm if task else ""
 
 
@@ -111,7 +114,7 @@ def _target(
         RowReached(row, first, first.x / unit if unit else None, draws[row] if known else None)
         for row, first in reached.items()
     )
-    return Target(part, metric, aim, holder, declared is not None, len(seeds), found, left_out)
+    return Target(part, metric, aim, holder, declared is not None, unit, len(seeds), found, left_out)
 
 
 def _with_common_seeds(rows: RowMeasurements) -> tuple[RowMeasurements, tuple[int, ...], tuple[str, ...]]:

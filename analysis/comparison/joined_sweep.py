@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from analysis.comparison.across_parts import AcrossParts, compare_across_parts
 from analysis.comparison.compare import PartComparison, compare
+from analysis.comparison.flops_to_target import FoundTarget, find_targets
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from analysis.plan.model import Metric, Part, PublishedPlan
 from analysis.records.record import MISSING, Record
-from analysis.results.measurements import Measurement, measure
+from analysis.results.measurements import Measurement, RowMeasurements, measure
 from analysis.results.sections import Section, make_sections
-
-RowMeasurements = Mapping[str, Sequence[Measurement]]
-"""Measurements that have a value, by row in the table's order; rows without any are absent."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,11 @@ class JoinedSweep:
         printed = _printed(plan, comparisons)
         across = compare_across_parts(plan, sections)
         return cls(plan, records, measurements, sections, _values(measurements), comparisons, printed, across)
+
+    @cached_property
+    def targets(self) -> Mapping[str, tuple[FoundTarget, ...]]:
+        """FLOPs to reach the best of the baselines, and declared targets, by part; each takes hundreds of draws."""
+        return {part.name: tuple(find_targets(self.plan, part, self.values)) for part in self.plan.parts}
 
     def record(self, digest: str) -> Record:
         return self.records.get(digest, MISSING)

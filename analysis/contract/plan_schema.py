@@ -13,8 +13,9 @@ PLAN_FORMAT = 2
 DEFAULT_MARGIN = 0.1
 """Largest difference from the paper's number, as a share of it, that counts as none; and between rows."""
 Scale = Literal["log", "share", "linear"]
-Bands = Literal["pointwise", "simultaneous"]
 """log: a distance, which spreads in proportion to its size. share: of samples, in [0, 1]. linear: any other."""
+Bands = Literal["pointwise", "simultaneous"]
+"""95% of the intervals along a line: of each point for itself, or of all points at once."""
 TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
 
 

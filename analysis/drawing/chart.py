@@ -127,8 +127,6 @@ class Group:
 
 
 CSV_COLUMNS = ("panel", "x_label", "series", "x", "y", "half_width", "what", "seeds", "low", "high", "share_reached")
-
-
 _NONE = ("", "", "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from analysis.comparison.flops_to_target import RowReached, Target, find_targets
+from analysis.comparison.flops_to_target import RowReached, Target
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Bar, BarPanel, Chart, Group, slug
 from analysis.figures.series import group_by_part
@@ -20,7 +20,7 @@ def collect_flops_to_target(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
 
 def _chart(joined_sweep: JoinedSweep, part: Part, number: int) -> Chart | None:
     panels, captions = [], dict[str, None]()
-    for target, comparability in find_targets(joined_sweep, part):
+    for target, comparability in joined_sweep.targets[part.name]:
         captions[chart_caption(comparability)] = None
         panels += [_panel(target)] if target else []
     if not panels:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from analysis.comparison.flops_to_target import find_targets
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.comparison.row_ranks import rank_rows
 from analysis.contract.published_numbers import published_parts
@@ -62,7 +61,7 @@ def paper_files(
         ranked = make_rank_table(ranks)
         if ranked is not None:
             files[f"{name}-ranks.tex"] = latex_plain(f"{table.title}, ranks", ranked, RANK_LEGEND)
-        targets = [target for target, _ in find_targets(joined_sweep, section.part) if target is not None]
+        targets = [target for target, _ in joined_sweep.targets[section.part.name] if target is not None]
         reached = make_reach_table(targets)
         if reached is not None:
             files[f"{name}-reach.tex"] = latex_plain(f"{table.title}, FLOPs to reach", reached, REACH_LEGEND)

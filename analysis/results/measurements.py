@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +41,10 @@ class Measurement:
     """Page of its run, else the run's id, else the record's file; "" if there is none."""
     training_flops: int
     training_images: int
+
+
+RowMeasurements = Mapping[str, Sequence[Measurement]]
+"""Measurements that have a value, by row in the table's order; rows without any are absent."""
 
 
 def measure(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[Measurement, ...]:

@@ -9,14 +9,14 @@ from analysis.comparison.across_parts import AcrossParts, RowAcrossParts
 from analysis.comparison.row_ranks import PartRanks
 from analysis.results.significance import ratio_of
 from analysis.text.caveats import some_of
-from analysis.text.numbers import decimals_of, rounded
+from analysis.text.difference_tables import interval_text, signed
 from analysis.text.text_tables import NOTHING, PlainTable, column_title
 
 RANK_LEGEND = (
     "Mean ranks over the seeds that all rows have, 1 the best, equal rows sharing their places. They are estimates, no "
     "claim is made by them; metrics that measure alike count as often as they are listed."
 )
-ACROSS_LEGEND = (
+_ACROSS_LEGEND = (
     "By the primary metric, at the same parts and seeds for all rows: × is the geometric mean of ratios to the "
     "reference row, + and − the mean difference, with its 95% interval by seeds, of one seed by the error of samples. "
     "Middle half: the mean of those of them, over parts and seeds, that are not in the best or worst quarter. "
@@ -57,30 +57,18 @@ def make_across_table(across: AcrossParts | None) -> PlainTable | None:
 
 def _across_row(across: AcrossParts, row: RowAcrossParts) -> tuple[str, ...]:
     middle, better = row.interquartile_mean, row.probability_of_improvement
-    middle_text = NOTHING if middle is None else f"×{middle:.2f}" if across.is_log else _signed(f"{middle:+.3g}")
+    middle_text = NOTHING if middle is None else f"×{middle:.2f}" if across.is_log else signed(f"{middle:+.3g}")
     better_text = NOTHING if better is None else f"{better:.0%}"
     return row.label, _difference_text(row), middle_text, better_text, _rank_text(row.mean_rank)
 
 
 def _difference_text(row: RowAcrossParts) -> str:
-    """Write "×1.10 (1.03 to 1.18)" or "+0.012 (−0.010 to 0.034)"."""
     difference = row.difference
     if difference is None:
         return NOTHING
-    interval = difference.interval
-    if difference.is_log:
-        ends = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
-        return f"×{ratio_of(difference.estimate):.2f}{ends}"
-    if interval is None or difference.half_width is None:
-        return _signed(f"{difference.estimate:+.3g}")
-    decimals = decimals_of(difference.half_width)
-    low, high = (rounded(end, decimals) for end in interval)
-    sign = "+" if difference.estimate > 0 else ""
-    return _signed(f"{sign}{rounded(difference.estimate, decimals)} ({low} to {high})")
-
-
-def _signed(text: str) -> str:
-    return text.replace("-", "−")
+    if difference.interval is not None:
+        return interval_text(difference)
+    return f"×{ratio_of(difference.estimate):.2f}" if difference.is_log else signed(f"{difference.estimate:+.3g}")
 
 
 def across_legend(across: AcrossParts, num_planned: int) -> str:
@@ -91,13 +79,14 @@ def across_legend(across: AcrossParts, num_planned: int) -> str:
         text += f" Not in it, for their other rows or missing values: {', '.join(p.title for p in across.other_parts)}."
     if across.left_out:
         text += f" Rows that are left out, since they lack a part or a seed: {some_of(across.left_out)}."
-    return f"{text} {ACROSS_LEGEND}"
+    return f"{text} {_ACROSS_LEGEND}"
 
 
 def rank_lines(ranks: PartRanks | None) -> Iterator[tuple[str, str, float, int]]:
     """Yield (row, metric, rank, seeds in common) of each row and metric that was compared."""
-    for label, own in ranks.ranks.items() if ranks else ():
-        assert ranks is not None, "there are rows"
+    if ranks is None:
+        return
+    for label, own in ranks.ranks.items():
         for metric, rank, num_seeds in zip(ranks.metrics, own, ranks.num_seeds, strict=True):
             if rank is not None:
                 yield label, metric.name, rank, num_seeds
@@ -105,8 +94,9 @@ def rank_lines(ranks: PartRanks | None) -> Iterator[tuple[str, str, float, int]]
 
 def across_lines(across: AcrossParts | None) -> Iterator[Mapping[str, Any]]:
     """Yield the columns `ACROSS_COLUMNS` of each row over all parts."""
-    for row in across.rows if across else ():
-        assert across is not None, "there are rows"
+    if across is None:
+        return
+    for row in across.rows:
         difference = row.difference
         low, high = (difference.interval if difference else None) or (None, None)
         estimate = None

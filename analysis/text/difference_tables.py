@@ -32,16 +32,31 @@ def make_difference_table(section: Section) -> PlainTable | None:
 
 
 def _text(standing: Standing, difference: Difference) -> str:
-    """Write "×1.10 (1.03 to 1.18; better in 11%)" or "+0.012 (−0.010 to 0.034; better in 60%)"."""
-    interval, better = difference.interval, f"better in {_improvement(standing, difference):.0%}"
-    if difference.is_log and interval is not None:
-        return f"×{ratio_of(difference.estimate):.2f} ({interval[0]:.2f} to {interval[1]:.2f}; {better})"
-    if interval is None or difference.half_width is None:
-        return f"{difference.mean:+.3g} ({better})".replace("-", "−")
+    better = f"better in {_improvement(standing, difference):.0%}"
+    if difference.interval is None:
+        return f"{signed(f'{difference.mean:+.3g}')} ({better})"
+    return interval_text(difference, f"; {better}")
+
+
+def interval_text(difference: Difference, more: str = "") -> str:
+    """Write "×1.10 (1.03 to 1.18)" or "+0.012 (−0.010 to 0.034)", with more inside the brackets.
+
+    Args: difference: one with an interval.
+    """
+    assert difference.interval is not None, "it has an interval"
+    assert difference.half_width is not None, "which has a width"
+    if difference.is_log:
+        low, high = (f"{end:.2f}" for end in difference.interval)
+        return f"×{ratio_of(difference.estimate):.2f} ({low} to {high}{more})"
     decimals = decimals_of(difference.half_width)
+    low, high = (signed(rounded(end, decimals)) for end in difference.interval)
     sign = "+" if difference.mean > 0 else ""
-    low, high = (rounded(end, decimals) for end in interval)
-    return f"{sign}{rounded(difference.mean, decimals)} ({low} to {high}; {better})".replace("-", "−")
+    return f"{sign}{signed(rounded(difference.mean, decimals))} ({low} to {high}{more})"
+
+
+def signed(text: str) -> str:
+    """Write a number's minus as the sign that it is."""
+    return text.replace("-", "−")
 
 
 def _improvement(standing: Standing, difference: Difference) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dfm_core.config import ExperimentConfig
 from orchestration.common.wording import counted
 from orchestration.spec.search.rows import PartSearch, sampling_costs
+from orchestration.spec.search.section import confirmed_name
 from orchestration.spec.search.space import Parameter
 from orchestration.spec.search.trial import SearchTrial, pareto_front
 from orchestration.tasks.training_chain import training_chain, whole_flops
@@ -52,7 +53,7 @@ def _confirm_text(search: PartSearch) -> str:
     if confirm is None:
         return "The best of many trials was lucky, too: `confirm: {seeds: [...]}` measures it again on new seeds."
     seeds, winners = counted(len(confirm.seeds), "new seed"), min(confirm.num_trials, search.spec.num_wanted)
-    return f"The best {winners} are measured again on {seeds} once all ended: part {search.part}.confirmed."
+    return f"The best {winners} are measured again on {seeds} once all ended: part {confirmed_name(search.part)}."
 
 
 def _goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
@@ -73,16 +74,17 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial], planned: 
     costs = [cost for cost in (_flops(search, corner, planned) for corner in corners) if cost is not None]
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
+    to_come, whole_trainings, samplings = map(max, zip(*costs, strict=True))
     most = "at most" if whole else f"about, by {_MOST_CORNERS} corners of its space,"
     text = f"  Its {counted(left, 'trial')} to come: {most} " if left > 0 else "  All its trials are proposed"
     if left > 0:
         seeds = len(search.context.seeds)
-        training, sampling = (seeds * left * max(values) for values in zip(*costs, strict=True))
+        training, sampling = seeds * left * to_come, seeds * left * samplings
         of_a_training = search.spec.inner.num_wanted if search.spec.inner else 1
         text += _flops_text(
             training * -(-left // of_a_training) // left if search.trains else training // left, sampling
         )
-    return f"{text}{_most_to_confirm(search, corners, most) if again else ''}."
+    return f"{text}{_most_to_confirm(search, whole_trainings, samplings, most) if again else ''}."
 
 
 def _flops_text(training: int, sampling: int) -> str:
@@ -90,12 +92,14 @@ def _flops_text(training: int, sampling: int) -> str:
     return f"{of_training}{sampling:.3g} {'' if training else 'FLOPs '}of sampling"
 
 
-def _most_to_confirm(search: PartSearch, corners: Sequence[Mapping[str, object]], most: str) -> str:
-    """Return an upper bound of the cost of the winners on new seeds, whose trainings no plan has yet."""
+def _most_to_confirm(search: PartSearch, training: int, sampling: int, most: str) -> str:
+    """Return an upper bound of the cost of the winners on new seeds, whose trainings no plan has yet.
+
+    Args: training, sampling: most FLOPs of one seed.
+    """
     confirm = search.spec.config.confirm
     assert confirm is not None, "asked for a search that is confirmed"
-    costs = [cost for cost in (_flops(search, corner, ()) for corner in corners) if cost is not None]
-    training, sampling = (len(confirm.seeds) * max(values) for values in zip(*costs, strict=True))
+    training, sampling = len(confirm.seeds) * training, len(confirm.seeds) * sampling
     winners = min(confirm.num_trials, search.spec.num_wanted)
     trained = training * winners if search.trains else training  # else the winners share a seed's training
     return f"; its best {winners} on new seeds: {most} {_flops_text(trained, sampling * winners)}"
@@ -114,13 +118,17 @@ def _corners(parameters: Sequence[Parameter]) -> tuple[list[dict[str, object]], 
     return list(by_text.values()), math.prod(len(p.ends) for p in parameters) <= _MOST_CORNERS
 
 
-def _flops(search: PartSearch, settings: Mapping[str, object], planned: Collection[str]) -> tuple[int, int] | None:
-    """Return FLOPs of (training, sampling) of one seed; None if the settings break a rule."""
+def _flops(search: PartSearch, settings: Mapping[str, object], planned: Collection[str]) -> tuple[int, int, int] | None:
+    """Return FLOPs of (training that is not planned, whole training, sampling) of one seed.
+
+    Returns: None if the settings break a rule.
+    """
     row, _ = search.row(SearchTrial(0, settings, "complete"))
     if row is None:
         return None
     config: ExperimentConfig = row.configs[0]
     is_planned = all(link.digest in planned for config in row.configs for link in training_chain(config))
     goes_apart = search.spec.config.trial_scheduler.kind == "pbt"  # in stretches that are no part of a whole training
-    training = 0 if is_planned and not goes_apart else whole_flops(config)
-    return training, len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"]
+    whole = whole_flops(config)
+    to_come = 0 if is_planned and not goes_apart else whole
+    return to_come, whole, len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"]

@@ -1,4 +1,4 @@
-"""What happened, a round a line of JSON, and its report."""
+"""Rounds that were run, a line of JSON each, and their report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Kill:
     share_of_life: float
     """Moment, as a share of the length of an undisturbed life."""
     redone_steps: int | None
-    """Of the trainings that ran: what they had done since their newest checkpoints; None: not looked at."""
+    """Steps that running trainings had made since their newest checkpoints; None: not looked at."""
     recovery_seconds: float | None = None
     """Time until a new checkpoint or record was there; None: never, or nothing was left to do."""
 

@@ -45,7 +45,7 @@ _OLD = 0.5
 
 @dataclass(frozen=True)
 class Soak:
-    """What all rounds share."""
+    """The undisturbed sweep that all rounds are held against."""
 
     undisturbed: Path
     life_seconds: float

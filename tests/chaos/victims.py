@@ -26,12 +26,12 @@ COMMANDS: Mapping[str, str] = {
     "head (gcs_server)": "gcs_server",
     "anyone": "",
 }
-"""What the command line of each kind holds."""
+"""Part of the command line of each kind."""
 KINDS = (*DRIVERS, *COMMANDS)
 _START_SECONDS = 15.0
 """A driver imports for some seconds, and then makes databases, lease and heartbeat, all of them in steps."""
 _AT_THE_END = "This run held"
-"""What a driver says before the report."""
+"""Words of a driver before the report."""
 
 
 def draw_victim(

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.comparison.flops_to_target import Target, find_targets
+from analysis.comparison.flops_to_target import Target
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
@@ -37,7 +37,7 @@ def joined(*declared: float) -> JoinedSweep:
 
 
 def targets_of(sweep: JoinedSweep) -> list[Target]:
-    return [target for target, _ in find_targets(sweep, sweep.plan.parts[0]) if target is not None]
+    return [target for target, _ in sweep.targets["p"] if target is not None]
 
 
 def test_a_line_says_flops_share_and_how_sure_it_is() -> None:
