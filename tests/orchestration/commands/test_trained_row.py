@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dfm_core import sweep_rows
+from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.catalog.datasets import FASHION_CLASSES
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
@@ -18,6 +19,7 @@ from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import FileEntry, Store
 from tests.orchestration.conftest import QUICKSTART, TINY
+from tests.support.flux_sweeps import flux_sweep, make_flux_files
 
 PARTS = "parts={p: {rows: {DFM: {}, faster: {sampling.steps: [2, 1]}}}, q: {rows: {DFM: {training.batch_size: 4}}}}"
 LAST = 12
@@ -36,13 +38,18 @@ def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return own
 
 
-def publish(store: Store, config: ExperimentConfig, train: str, scratch: Path) -> None:
-    """Weights that tell their seed."""
+def publish(
+    store: Store, config: ExperimentConfig, train: str, scratch: Path, step: int = LAST, spread: float = 0.0
+) -> None:
+    """Weights that tell their seed. Args: spread: standard deviation of what is added to them."""
     shape, std = card_of(config.data).shape, (1.0,) * config.num_stages
-    model = build_model(config, shape, std)
-    weights = {name: torch.full(weight.shape, (1 + config.seed) / 64) for name, weight in model.named_parameters()}
-    directory = TaskPaths(train).snapshot(LAST)
-    files = write_snapshot_files(weights, config, SnapshotCard(LAST, shape, std), scratch, None)
+    model, generator = build_model(config, shape, std), torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(weight.shape, generator=generator) * spread + (1 + config.seed) / 64
+        for name, weight in model.named_parameters()
+    }
+    directory = TaskPaths(train).snapshot(step)
+    files = write_snapshot_files(weights, config, SnapshotCard(step, shape, std), scratch, None)
     for path in files:
         store.put(path, f"{directory}/{path.name}")
     store.publish(directory, [FileEntry.of(path) for path in files])
@@ -83,6 +90,27 @@ def test_experts_are_no_pipeline(overrides: list[str]) -> None:
     experts = ["parts={p: {rows: {DFM: {experts.steps: [6, 6]}}}}", "evaluation.at_steps=[]"]
     with pytest.raises(ValueError, match="samples with 2 networks, one after the other: a pipeline has one"):
         DFMPipeline.from_sweep(QUICKSTART, "DFM", 0, [*overrides, *experts])
+
+
+def test_a_row_of_captions_decodes_with_the_autoencoder_and_text_encoders_of_its_sweep(tmp_path: Path) -> None:
+    sweep = flux_sweep(tmp_path, make_flux_files(tmp_path / "files"))
+    plan, store = make_plan(load_sweep(sweep)), Store(str(tmp_path / "store"))
+    trial = next(trial for trial in plan.trials if trial.row == "dfm")
+    evaluation = plan.evaluation(trial.evaluations[-1][1])
+    ((train, step),) = evaluation.snapshots
+    (tmp_path / "snapshot").mkdir()
+    publish(store, evaluation.config, train, tmp_path / "snapshot", step, spread=0.2)
+    pipe = DFMPipeline.from_sweep(sweep, "dfm")
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe.autoencoder is not None
+    assert pipe.autoencoder.identity == load_autoencoder("kl", tmp_path / "files" / "vae").identity
+    noise = torch.Generator().manual_seed(0)
+    images = [
+        pipe([prompt, prompt], height=32, width=64, generator=noise.manual_seed(0), output_type="pt").images
+        for prompt in ("rose on a blue background", "tree on a red background")
+    ]
+    assert images[0].shape == (2, 3, 32, 64)
+    assert not torch.equal(*images), "prompts are read"
 
 
 def test_without_a_package_that_knows_sweeps_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
