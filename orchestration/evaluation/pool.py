@@ -90,8 +90,12 @@ class EvaluationPool:
     def wait(self, seconds: float) -> None:
         """Return when an evaluator has answered, or after so many seconds."""
         awaited = [answer for actor in self._actors for answer in actor.awaited]
-        if awaited and not self._ended:
+        if self._ended:
+            return
+        if awaited:
             ray.wait(awaited, num_returns=1, timeout=seconds, fetch_local=False)
+        else:  # nothing to wait for must not become a loop without a pause
+            time.sleep(seconds)
 
     def release_idle(self, for_seconds: float) -> None:
         """Free the resources of evaluators that had no call for so long; others start when there are calls again."""
