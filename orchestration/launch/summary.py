@@ -158,7 +158,7 @@ def spent_text(seconds: float, runtime: RuntimeConfig) -> str:
 def cost_text(meter: BudgetMeter, prices: PricesConfig) -> str:
     """Return the cost of a launch in words."""
     held, busy = meter.held_in_this_launch, meter.busy_in_this_launch
-    return f"This run held {hours(held)} accelerator-hours{prices.beside(held)} and was busy for {hours(busy)}"
+    return f"This run held {hours(held)} accelerator-hours{prices.beside(held)} and worked in {hours(busy)} of them"
 
 
 def compared_text(estimated: Estimate, meter: BudgetMeter) -> str:
@@ -168,8 +168,8 @@ def compared_text(estimated: Estimate, meter: BudgetMeter) -> str:
         return f"{text}."
     share = meter.busy_in_this_launch / estimated.accelerator_seconds
     return (
-        f"{text}; estimated for all that was to do: {hours(estimated.accelerator_seconds)} {estimated.basis} "
-        f"(busy / estimated = {share:.2g})."
+        f"{text}. The plan had estimated {hours(estimated.accelerator_seconds)} {estimated.basis}: "
+        f"the work took {share:.2g} times as long."
     )
 
 

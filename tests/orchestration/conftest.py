@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from orchestration.storage.store import Store
-from tests.support.s3 import moto_server
+from tests.support.s3 import FaultyProxy, environment, moto_server, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "sweeps" / "quickstart.yaml"
@@ -37,6 +37,15 @@ def s3_endpoint() -> Iterator[str]:
     """A server with the S3 API, on loopback."""
     with moto_server() as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
+    """Before a healthy server, and in the environment."""
+    proxy = FaultyProxy(s3_endpoint)
+    with environment(variables(proxy.endpoint)):
+        yield proxy
+    proxy.close()
 
 
 @pytest.fixture(scope="session")

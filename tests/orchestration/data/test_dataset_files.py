@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,10 @@ from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.dataset_files import everything, parquet, png
 from tests.support.encodings import make_files
-from tests.support.s3 import FaultyProxy, environment, make_bucket, variables
+from tests.support.s3 import FaultyProxy, make_bucket
 
 FILES = {f"{name}/deep/{at}.png": png(at) for at in range(3) for name in ("ant", "bee")} | {"ant/empty.png": b""}
 PATIENCE = RetryPolicy(call_seconds=0.7, retry_seconds=60.0)
-
-
-@pytest.fixture
-def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(s3_endpoint)
-    with environment(variables(proxy.endpoint)):
-        yield proxy
-    proxy.close()
 
 
 @pytest.fixture

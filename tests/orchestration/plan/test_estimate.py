@@ -156,8 +156,8 @@ def test_the_end_compares_estimate_and_cost() -> None:
     now += HOUR
     meter.tick(["a"], [], 0, held=4.0)
     text = compared_text(guess, meter)
-    assert text.startswith("This run held 4 accelerator-hours and was busy for 3; estimated for all that was to do: 2")
-    assert "busy / estimated = 1.5" in text
+    assert text.startswith("This run held 4 accelerator-hours and worked in 3 of them. The plan had estimated 2")
+    assert "the work took 1.5 times as long" in text
     text = early_exit_text(stop_requested(), guess)
     assert text.startswith("Stopped: it was asked to by `--stop`. 3 tasks are left, about 2 accelerator-hours at an ")
     assert text.endswith("To go on: the same command goes on from here.")

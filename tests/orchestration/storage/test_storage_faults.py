@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -25,15 +25,6 @@ from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 from tests.support.s3 import SECRET, FaultyProxy, environment, make_bucket, rclone_server, variables
 
 FAULTS = ["busy", "hang", "reset"]
-
-
-@pytest.fixture
-def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
-    """Before a healthy server, and in the environment."""
-    proxy = FaultyProxy(s3_endpoint)
-    with environment(variables(proxy.endpoint)):
-        yield proxy
-    proxy.close()
 
 
 def store_in_new_bucket(endpoint: str, retry_policy: RetryPolicy) -> Store:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +16,9 @@ from orchestration.artifacts.samples.latents import open_latents, publish_latent
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.latent_stores import flip_a_bit, make_store, sample
-from tests.support.s3 import SECRET, FaultyProxy, environment, make_bucket, variables
+from tests.support.s3 import SECRET, FaultyProxy, make_bucket
 
 DIRECTORY = "latents/abc"
-
-
-@pytest.fixture
-def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
-    """Before a healthy server, and in the environment."""
-    proxy = FaultyProxy(s3_endpoint)
-    with environment(variables(proxy.endpoint)):
-        yield proxy
-    proxy.close()
 
 
 @pytest.fixture
