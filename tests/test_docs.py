@@ -28,7 +28,7 @@ DRY = "tests/orchestration/test_sweep.py::test_a_dry_run_prints_the_plan_and_cre
 ANALYSIS = "tests/e2e/test_main_job.py::test_analysis_alone_writes_the_same_report"
 HERE = "tests/test_docs.py::test_make_knows_its_targets"
 GPU = "tests/test_docs.py::test_the_gpu_command_is_a_valid_sweep"
-UI = "tests/e2e/test_mlflow_ui.py::test_the_documented_command_serves_the_runs"
+UI = "tests/e2e/test_view_runs.py::test_the_documented_command_serves_the_runs"
 HEAD = "tests/e2e/test_own_head.py::test_the_documented_cluster_commands_run_a_sweep"
 CHECK = (
     "tests/orchestration/commands/test_check_models.py::"
