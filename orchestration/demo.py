@@ -6,24 +6,20 @@ Token authentication is on. Only the head that was started here is stopped.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from orchestration.artifacts.provenance import record_source
-from orchestration.cluster.start_checks import RayDidNotStartError, interpreter_problems, upload_problems
+from orchestration.cluster.own_head import free_ports, ray_head
+from orchestration.cluster.start_checks import interpreter_problems, upload_problems
 from orchestration.cluster.token_file import (
     LOOPBACK_VARIABLE,
     MODE_VARIABLE,
@@ -31,19 +27,13 @@ from orchestration.cluster.token_file import (
     TOKEN_VARIABLE,
     write_token,
 )
-from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes
+from orchestration.common.errors import UserError, tell_interruption, tell_mistakes
 from orchestration.common.project import IS_CHECKOUT, ROOT, SWEEPS_FOLDER, home
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
 from orchestration.plan.preflight import open_store
 from orchestration.startup.command_line import make_parser, parse
 from orchestration.startup.program_start import end_program, prepare_program
-
-_START_SECONDS = 120
-_STOP_SECONDS = 30
-_AGENT_PORT = "--dashboard-agent-listen-port"
-_OBJECT_STORE_BYTES = 500_000_000
-_LOOPBACK = "127.0.0.1"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,14 +61,13 @@ def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) 
         raise UserError(problems)
     if not IS_CHECKOUT:
         _copy_sweeps(home() / "sweeps")
-    # The agent, which starts jobs, has a fixed port by default, that of any other Ray on this machine.
-    ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port, _AGENT_PORT: 0})
+    ports = free_ports(port, dashboard_port)
     program = ["orchestration/sweep.py"] if IS_CHECKOUT else ["-m", "orchestration.sweep"]
     command = ["python", *program, sweep, *overrides]
     with tempfile.TemporaryDirectory(prefix="dfm-ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
-        environment = _environment(Path(scratch), store.root, ports["--dashboard-port"])
-        print(f"Starting a Ray head (jobs API on {environment['RAY_API_SERVER_ADDRESS']}, token authentication on).")
-        with _ray_head(ports, Path(scratch), environment):
+        environment = _environment(Path(scratch), store.root, ports.jobs_address)
+        print(f"Starting a Ray head (jobs API on {ports.jobs_address}, token authentication on).")
+        with ray_head(ports, Path(scratch), environment):
             submit = ["ray", "job", "submit", "--working-dir", ".", "--", *command]
             print(f"$ {shlex.join(submit)}", flush=True)
             code = _copied_output(submit, _working_folder(Path(scratch)), environment)
@@ -119,7 +108,7 @@ def _copied_output(command: Sequence[str], folder: Path, environment: Mapping[st
     return process.returncode
 
 
-def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str]:
+def _environment(scratch: Path, root: str, jobs_address: str) -> dict[str, str]:
     """Return the environment of head and job: this Python first, a fresh token that only this user can read."""
     token = scratch / "token"
     write_token(token)
@@ -130,86 +119,12 @@ def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str
         MODE_VARIABLE: "token",
         PATH_VARIABLE: str(token),
         LOOPBACK_VARIABLE: "0",
-        "RAY_API_SERVER_ADDRESS": f"http://{_LOOPBACK}:{dashboard_port}",
+        "RAY_API_SERVER_ADDRESS": jobs_address,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # the job is over: Ray would wait half a minute for nobody
         "RAY_DISABLE_IMPORT_WARNING": "1",
         ROOT_VARIABLE: root,
     }
-
-
-def _free_ports(wanted: dict[str, int]) -> dict[str, int]:
-    """Return the wanted ports, any free one where 0 is wanted.
-
-    Raises: UserError naming every port that is taken.
-    """
-    chosen: dict[str, int] = {}
-    problems = []
-    with contextlib.ExitStack() as stack:
-        for name, port in wanted.items():
-            listener = stack.enter_context(socket.socket())
-            try:
-                listener.bind((_LOOPBACK, port))
-            except (OSError, OverflowError) as error:
-                problems.append(Problem(f"{name} {port}", f"cannot be used ({error}); leave it out for any free port"))
-                continue
-            chosen[name] = listener.getsockname()[1]
-    if problems:
-        raise UserError(problems)
-    return chosen
-
-
-@contextlib.contextmanager
-def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Run a Ray head for the length of a `with` block; its processes form a group of their own, which ends with it."""
-    log = scratch / "head.log"
-    command = [
-        "ray", "start", "--head", "--block", f"--port={ports['--port']}",
-        f"--dashboard-host={_LOOPBACK}", f"--dashboard-port={ports['--dashboard-port']}",
-        f"{_AGENT_PORT}={ports[_AGENT_PORT]}",
-        f"--temp-dir={scratch / 'ray'}", f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        *(["--num-cpus=2"] if os.cpu_count() == 1 else []),
-    ]  # fmt: skip
-    with log.open("wb") as output:
-        head = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        _wait_for_head(head, environment["RAY_API_SERVER_ADDRESS"], log)
-        yield
-    finally:
-        _stop_group(head)
-
-
-def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Return when the jobs API answers; without the token it must refuse.
-
-    Raises: RayDidNotStartError if the head does not come up; UserError if it takes calls without a token.
-    """
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and head.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/api/version", timeout=2):  # noqa: S310  our own address
-                raise UserError.of("ray", "the head answers without a token; it is not used")
-        except urllib.error.HTTPError as error:
-            if error.code == 401:
-                return
-        except OSError:
-            pass
-        time.sleep(0.3)
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-    raise RayDidNotStartError.of("ray start", f"the head did not come up; its last words:\n{tail}")
-
-
-def _stop_group(head: subprocess.Popen[bytes]) -> None:
-    """End the head and all its processes, gently first."""
-    if head.poll() is None:
-        head.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            head.wait(_STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(head.pid, signal.SIGKILL)
-    head.wait()
 
 
 def end_by_exit() -> None:

@@ -17,13 +17,14 @@ DEMO = """
 import sys, time
 from pathlib import Path
 from orchestration import demo
+from orchestration.cluster import own_head
 
 def wait_for_job(*_):
     print("up", flush=True)
     time.sleep(60)
 
 demo._environment = lambda *_: {"PATH": sys.argv[1], "RAY_API_SERVER_ADDRESS": ""}
-demo._wait_for_head = lambda *_: None
+own_head.wait_for_head = lambda *_: None
 demo._copied_output = wait_for_job
 demo.end_by_exit()
 sys.exit(demo.main([f"storage.root={sys.argv[1]}/runs"]))

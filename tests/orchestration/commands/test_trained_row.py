@@ -92,7 +92,7 @@ def test_experts_are_no_pipeline(overrides: list[str]) -> None:
         DFMPipeline.from_sweep(QUICKSTART, "DFM", 0, [*overrides, *experts])
 
 
-def test_a_row_of_captions_decodes_with_the_autoencoder_and_text_encoders_of_its_sweep(tmp_path: Path) -> None:
+def test_a_row_of_captions_takes_prompts_and_decodes_its_latents(tmp_path: Path) -> None:
     sweep = flux_sweep(tmp_path, make_flux_files(tmp_path / "files"))
     plan, store = make_plan(load_sweep(sweep)), Store(str(tmp_path / "store"))
     trial = next(trial for trial in plan.trials if trial.row == "dfm")
