@@ -21,7 +21,7 @@ from orchestration.common.errors import Problem, UserError
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import PLANNING_SECONDS
-from orchestration.config.storage_root import refuse_closed_folders
+from orchestration.config.storage_root import refuse_closed_folders, unwritable
 from orchestration.control import single_driver
 from orchestration.control.heartbeat import BEAT_SECONDS, Driver, find_driver
 from orchestration.control.notifier import Notifier
@@ -30,7 +30,7 @@ from orchestration.launch.summary import print_missing, print_plan, print_search
 from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan, make_plan
-from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
+from orchestration.plan.preflight import missing_inputs, open_root, resolve_paths
 from orchestration.plan.progress import Progress, progress_of
 from orchestration.search.plan_rows import published_trials, with_published_trials
 from orchestration.spec.layers import NO_LAYERS, Layers
@@ -40,6 +40,7 @@ from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import FOLDERS, PLANS, lease_directory, report_directory
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
+from orchestration.tracking.uri import resolve_uri
 from orchestration.training.fault_hook import fault_problems
 
 _UNREADABLE = (OSError, StorageUnavailableError)
@@ -78,7 +79,7 @@ def run_mode(
 
 def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
     storage = spec.runtime.storage
-    patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
+    patient = open_root(spec, storage.at_most(PLANNING_SECONDS), writable=False)
     with _readable(patient):
         patient.names(PLANS)
     if mode == "stop":
@@ -111,12 +112,12 @@ class PlannedSweep:
 
 def _plan_and_run(mode: str, spec: SweepSpec, *, folder: str | None, verbose: bool, as_json: bool) -> int:
     storage = spec.runtime.storage
-    patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
+    patient = open_root(spec, storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
-    missing = [*missing_inputs(spec), *fault_problems(os.environ)] if mode != "status" else spec.absent
+    missing = [*_obstacles(mode, spec, patient)] if mode != "status" else spec.absent
     if missing and mode in _NEED_FILES:
         raise UserError(missing)
-    store = open_store(storage, writable=True) if mode in _WRITING else patient
+    store = open_root(spec, storage, writable=True) if mode in _WRITING else patient
     if store is not patient:
         refuse_closed_folders(store, [*FOLDERS, lease_directory(spec.name), report_directory(spec.name)])
     planned = read_sweep(spec, patient, missing)
@@ -139,6 +140,20 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, folder: str | None, verbose: bo
     if mode == "dry-run" and (not patient.is_local or Path(patient.root).is_dir()):
         _record_source(patient)
     return 0
+
+
+def _obstacles(mode: str, spec: SweepSpec, store: Store) -> Iterator[Problem]:
+    """Yield what would stop the sweep here before it starts anything."""
+    yield from missing_inputs(spec)
+    yield from fault_problems(os.environ)
+    if mode in ("dry-run", "check"):
+        yield from unwritable(store)
+    if mode in ("dry-run", "check", "run"):
+        tracking = spec.runtime.tracking
+        try:
+            resolve_uri(tracking.uri, store, os.environ, insecure_http=tracking.insecure_http)
+        except UserError as error:
+            yield from error.problems
 
 
 def _changed_records(mode: str, planned: PlannedSweep, store: Store, folder: str | None) -> str:

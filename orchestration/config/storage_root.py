@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from orchestration.common.background import in_background
-from orchestration.common.errors import UserError
+from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.common.urls import with_lower_scheme
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
 from orchestration.startup.home import expanded
+from orchestration.storage.remote_files import NoBucketError
 from orchestration.storage.retry import answer_within
 from orchestration.storage.store import Store
 
@@ -38,9 +39,14 @@ def check_usable(config: StorageConfig, *, writable: bool) -> None:
     try:
         asked = in_background("storage-check", lambda: _ask(config.at_most(_ASK_SECONDS), writable=writable))
         is_sound = answer_within(asked, PLANNING_SECONDS)
+    except UserError:
+        raise
+    except NoBucketError:
+        bucket = "/".join(config.root.split("/")[:3])
+        raise UserError.of("storage.root", f"there is no bucket {bucket}: make it, or correct its name") from None
     except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean "cannot be used"
         what = "write to" if writable else "read"
-        reason = "; ".join([reason_of(error, config.options), *absent_authorities(os.environ)])
+        reason = "; ".join([reason_of(error, config.options), *_remedies(error), *absent_authorities(os.environ)])
         raise UserError.of("storage.root", f"cannot {what} {config.root} ({reason})") from None
     if not is_sound:
         raise UserError.of("storage.root", f"{config.root} does not give back what was written")
@@ -61,6 +67,25 @@ def refuse_closed_folders(store: Store, folders: Iterable[str]) -> None:
         raise UserError.of("storage.root", f"{store.root}: you cannot write to its {', '.join(closed)}: {remedy}")
 
 
+def unwritable(store: Store) -> Iterator[Problem]:
+    """Yield why a local root cannot be written, for a plan that writes nothing itself."""
+    for folder in store.local_directories():
+        there = _nearest(folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            yield Problem("storage.root", f"{store.root}: you cannot write to {there}; give a folder of your own")
+
+
+def _remedies(error: BaseException) -> Iterator[str]:
+    """Yield what to do about an error of botocore, which is known by its name: to import it takes long."""
+    if type(error).__name__ == "NoCredentialsError":
+        yield "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write a profile to ~/.aws"
+
+
+def _nearest(folder: Path) -> Path:
+    """Return a place, or else the nearest of its parents that is there."""
+    return next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+
+
 def absent_authorities(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield each variable that names certificates which are not there: clients over https then say that some file is
     missing, and not which."""
@@ -72,8 +97,17 @@ def absent_authorities(environment: Mapping[str, str]) -> Iterator[str]:
 def _ask(config: StorageConfig, *, writable: bool) -> bool:
     """Return whether a storage that is to be written gives back what was written."""
     store = Store(config.root, config.options, config.retry_policy)
+    for folder in store.local_directories():
+        there = _nearest(folder)
+        if not there.is_dir():
+            raise UserError.of("storage.root", f"{config.root}: {there} is a file; give a folder")
     if not writable:
-        store.exists(".read-check")
+        try:
+            store.read(".read-check")  # S3 tells of a read, and of no search, whether the file or its bucket is missing
+        except NoBucketError:
+            raise
+        except FileNotFoundError:
+            pass
         return True
     place, content = f".write-check-{uuid.uuid4().hex}", b"dfm"
     store.write(place, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from dfm_core.flow.scale_balance import FEWEST_NEAR_NOISE, weak_scales
@@ -18,6 +19,7 @@ from orchestration.launch.task_table import resume_text, status_table
 from orchestration.plan.diff import changes_text
 from orchestration.plan.estimate import Estimate
 from orchestration.plan.plan import Plan
+from orchestration.plan.preflight import root_source
 from orchestration.plan.progress import Progress
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import SweepSpec
@@ -61,7 +63,7 @@ def print_plan(
     if left.num_tasks:
         console.print(str(left), markup=False)
     console.print(spent_text(progress.spent, plan.spec.runtime))
-    console.print(f"Storage: {store.root}")
+    console.print(f"Storage: {store.root} ({root_source(plan.spec, os.environ)})", markup=False)
 
 
 def _layers_text(spec: SweepSpec) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from orchestration.common.redaction import one_line
 from orchestration.config.absolute_paths import absolute_files
 from orchestration.config.files import FileTable
 from orchestration.config.storage import StorageConfig
-from orchestration.config.storage_root import check_usable, resolve_root
+from orchestration.config.storage_root import ROOT_VARIABLE, check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
 from orchestration.plan.missing_packages import missing_packages
 from orchestration.spec.load import SweepSpec
@@ -33,6 +34,12 @@ def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Pa
     root = resolve_root(storage.root, StorageConfig().root, environment, directory)
     runtime = replace(spec.runtime, storage=replace(storage, root=root))
     return replace(spec, runtime=absolute_files(runtime, environment, directory))
+
+
+def root_source(spec: SweepSpec, environment: Mapping[str, str]) -> str:
+    """Return what gives the storage root: a file, the command line, a variable, or "the default"."""
+    is_given = spec.origins.get("storage.root")
+    return is_given or (ROOT_VARIABLE if environment.get(ROOT_VARIABLE) else "the default")
 
 
 def missing_inputs(spec: SweepSpec) -> list[Problem]:
@@ -109,6 +116,15 @@ def _missing_statistics(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
         if (dataset, network) not in seen and (problem := cache.problem(file, needed)):
             yield Problem(where, problem)
         seen.add((dataset, network))
+
+
+def open_root(spec: SweepSpec, config: StorageConfig, *, writable: bool) -> Store:
+    """Return `open_store` of a sweep. Raises: UserError that names what gives the root."""
+    try:
+        return open_store(config, writable=writable)
+    except UserError as error:
+        source = root_source(spec, os.environ)
+        raise UserError(replace(one, where=f"{source}: {one.where}") for one in error.problems) from None
 
 
 def open_store(config: StorageConfig, *, writable: bool) -> Store:

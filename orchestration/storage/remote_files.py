@@ -18,6 +18,10 @@ _WRITING = ("pipe_file", "put_file")
 """Calls without a HEAD, whose refusal gives its reason. Reading a file begins with one."""
 
 
+class NoBucketError(FileNotFoundError):
+    """The bucket itself is not there."""
+
+
 class RemoteFiles:
     """`Files` of an fsspec file system that must not cache listings: files of other processes must be seen at once."""
 
@@ -109,14 +113,17 @@ class RemoteFiles:
         """Make a call under the retry policy.
 
         Args: options: of the call, by name.
-        Raises: as `RetryPolicy.call`; FileNotFoundError and PermissionError name the place.
+        Raises: as `RetryPolicy.call`; FileNotFoundError, NoBucketError and PermissionError name the place.
         """
         place = self._fs.unstrip_protocol(place or arguments[0])
         try:
             return self._retry_policy.call(
                 lambda seconds: self._once(seconds, method, arguments, options), place, self._options, num_bytes
             )
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            answer = answer_of(error)
+            if answer is not None and answer.code == "NoSuchBucket":
+                raise NoBucketError(f"{place}: there is no such bucket") from None
             raise FileNotFoundError(f"{place}: there is no such file") from None
         except Exception as error:
             if not is_refusal(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +21,9 @@ from orchestration.tracking.limits import MAX_ARTIFACT_LOCATION
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from mlflow import MlflowClient
-
 VARIABLE = "MLFLOW_TRACKING_URI"
 _KEY = "tracking.uri"
+_HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/|$)")
 _NAMES = frozenset({"databricks", "databricks-uc", "uc"})
 """Addresses that MLflow knows by name."""
 
@@ -44,7 +44,8 @@ def resolve_uri(
     given, where = configured or environment.get(VARIABLE), uri_source(configured, environment)
     if not given:
         if not store.is_local:
-            raise UserError.of(_KEY, f"give a tracking server: {store.root} cannot hold a database")
+            remedy = f"give {_KEY}=https://your-server, or set {VARIABLE} (docs/storage.md)"
+            raise UserError.of(_KEY, f"MLflow's database cannot lie in {store.root}: {remedy}")
         return sqlite_url(Path(store.path(DATABASE)))
     if credentials := credentials_in(given):
         raise UserError.of(
@@ -56,6 +57,10 @@ def resolve_uri(
         parts, folder = urlsplit(given), _folder(given)
     except ValueError as error:
         raise UserError.of(where, f"{given!r} is no address ({error})") from None
+    if _HOST_AND_PORT.match(given) or (folder is not None and _looks_like_a_host(given)):
+        raise UserError.of(
+            where, f"{given!r} names no protocol: write https://{given} for a server, ./{given} for a folder"
+        )
     uri = parts.scheme + given[len(parts.scheme) :]  # in lower case, as SQLAlchemy wants it
     place = folder or sqlite_file(uri)
     if JOB_VARIABLE in environment and place is not None and not place.is_absolute():
@@ -79,6 +84,12 @@ def _folder(given: str) -> Path | None:
     return None if parts.scheme or given in _NAMES else Path(given)
 
 
+def _looks_like_a_host(given: str) -> bool:
+    """Return whether a name without a scheme is hardly a folder: mlflow.example.org, or 10.0.0.7/mlflow."""
+    name = given.partition("/")[0]
+    return "." in name.strip(".") and not Path(given).exists()
+
+
 def _is_this_machine(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -91,6 +102,8 @@ def ask_server(uri: str) -> float | None:
 
     Raises: UserError if it cannot be used.
     """
+    from mlflow import MlflowClient  # takes seconds, and a plan resolves an address too
+
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         return None

@@ -70,7 +70,7 @@ def test_the_site_beside_a_sweep_is_taken_and_named_with_the_plan(tmp_path: Path
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DFM_")}
     done = sweep("one.yaml", "--dry-run", cwd=tmp_path, variables=environment)
     assert "Site: site.yaml\n" in done.stdout, done.stderr
-    assert "Storage: /somewhere/else\n" in done.stdout
+    assert "Storage: /somewhere/else (site.yaml)\n" in done.stdout
 
 
 @pytest.mark.parametrize("mode", ["--dry-run", "--status", "--gc", "--stop"])
@@ -94,9 +94,10 @@ def test_mistakes_end_with_code_2_all_listed_and_no_traceback(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("root", "expected"),
     [
-        ("/dev/null/runs", "cannot write to /dev/null/runs"),
-        ("nosuch://bucket", "storage.root: 'nosuch://bucket'"),
-        ("/etc/passwd", "/etc/passwd"),
+        ("/dev/null/runs", "command line: storage.root: /dev/null/runs: /dev/null is a file; give a folder"),
+        ("/proc/runs", "command line: storage.root: cannot write to /proc/runs"),
+        ("nosuch://bucket", "command line: storage.root: 'nosuch://bucket'"),
+        ("/etc/passwd", "/etc/passwd is a file"),
     ],
 )
 def test_storage_that_cannot_be_used_is_named(tmp_path: Path, root: str, expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,25 +10,60 @@ import pytest
 from orchestration.common.errors import UserError
 from orchestration.config import storage_root
 from orchestration.config.storage import StorageConfig
-from orchestration.config.storage_root import check_usable, refuse_closed_folders, resolve_root
+from orchestration.config.storage_root import check_usable, refuse_closed_folders, resolve_root, unwritable
 from orchestration.storage.layout import FOLDERS
 from orchestration.storage.store import Store
+from tests.support.s3 import make_bucket, options
 
 
 def test_storage_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    with pytest.raises(UserError, match="cannot write to"):
-        check_usable(StorageConfig(str(blocked / "store")), writable=True)
+    for writable in (True, False):
+        with pytest.raises(
+            UserError, match=rf"^storage\.root: {blocked / 'store'}: {blocked} is a file; give a folder$"
+        ):
+            check_usable(StorageConfig(str(blocked / "store")), writable=writable)
+    with pytest.raises(UserError, match="cannot write to /proc/runs"):
+        check_usable(StorageConfig("/proc/runs"), writable=True)
 
 
 def test_certificates_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
+    there = tmp_path / "file"
+    there.write_text("certificates")
     monkeypatch.setenv("AWS_CA_BUNDLE", "/gone/ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(blocked))
+    monkeypatch.setenv("SSL_CERT_FILE", str(there))
     with pytest.raises(UserError, match=r"; AWS_CA_BUNDLE=/gone/ca.pem is not there: correct it, or unset it\)$"):
-        check_usable(StorageConfig(str(blocked / "store")), writable=True)
+        check_usable(StorageConfig("/proc/runs"), writable=True)
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_bucket_that_is_not_there_is_named(s3_endpoint: str, writable: bool) -> None:
+    config = StorageConfig("s3://nobody-made-it/deep/runs", dict(options(s3_endpoint)))
+    with pytest.raises(UserError, match=r"^storage\.root: there is no bucket s3://nobody-made-it: make it, or correct"):
+        check_usable(config, writable=writable)
+    there = replace(config, root=f"s3://{make_bucket(s3_endpoint)}/deep/runs")
+    check_usable(there, writable=writable)
+
+
+def test_missing_credentials_are_told_with_the_way_to_give_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write a profile"):
+        check_usable(StorageConfig("s3://bucket/runs", {"endpoint_url": "http://127.0.0.1:1"}), writable=False)
+
+
+def test_a_plan_says_that_a_root_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path / "not" / "made" / "yet"))
+    assert list(unwritable(store)) == []
+    monkeypatch.setattr(storage_root.os, "access", lambda place, _mode: place != tmp_path)
+    (problem,) = unwritable(store)
+    assert f"you cannot write to {tmp_path}" in problem.message
 
 
 def test_a_relative_root_is_taken_from_where_the_user_is(tmp_path: Path) -> None:

@@ -57,6 +57,22 @@ def test_a_server_elsewhere_is_noticed_however_it_is_written(tmp_path: Path, giv
         assert resolve_uri(here, Store(str(tmp_path)), {}) == f"http{here[4:]}"
 
 
+@pytest.mark.parametrize("given", ["mlflow.example.org", "mlflow.example.org:5000/x", "localhost:5000", "10.0.0.7/ml"])
+def test_a_host_without_a_protocol_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"write https://{given} for a server, ./{given} for a folder"):
+        resolve_uri(given, Store(str(tmp_path)), {})
+    if ":" not in given:
+        (tmp_path / given).mkdir(parents=True)
+        assert resolve_uri(given, Store(str(tmp_path)), {}).endswith(given)
+
+
+def test_beside_a_remote_root_a_server_is_asked_for(s3_endpoint: str) -> None:
+    store = Store("s3://bucket/dfm", {"endpoint_url": s3_endpoint})
+    with pytest.raises(UserError, match=r"cannot lie in s3://bucket/dfm: give tracking.uri=https://.*MLFLOW_TRACKING"):
+        resolve_uri(None, store, {})
+
+
 def test_what_is_no_address_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^tracking\.uri: 'http://\[bad' is no address"):
         resolve_uri("http://[bad", Store(str(tmp_path)), {})
