@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -25,11 +26,23 @@ AutoencoderDescription = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""
 
 
+_MOST_CLASSES = 10
+"""Classes that a message names."""
+
+
 class _Described(NamedTuple):
     """The description of a data section, or None and the mistakes in it."""
 
     description: DataDescription | None
     problems: tuple[KeyProblem, ...] = ()
+
+
+class _KeyError(ValueError):
+    """A mistake of one key of a dataset."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass
@@ -86,7 +99,11 @@ class DatasetInspector:
             return _Described(_embedded(data, encoder) if is_embedded else self._files(runtime, data, encoder))
         except Exception as error:  # noqa: BLE001  any storage library, any file: the user is told where and why
             # A library's error needs its type to make sense; ours are whole sentences.
-            reason = reason_of(error, runtime.storage.options).removeprefix("ValueError: ")
+            reason = reason_of(error, runtime.storage.options)
+            for ours in ("ValueError: ", "FileNotFoundError: "):
+                reason = reason.removeprefix(ours)
+            if isinstance(error, _KeyError):
+                key, reason = f"{key}.{error.key}", str(error)
             problems = [(key, f"cannot be used: {reason}")]
             if isinstance(error, StorageUnavailableError):
                 self._silence = tuple(problems)
@@ -113,7 +130,7 @@ class DatasetInspector:
         if config.reference:
             reference.require(0.0)
         if not self.absent and reference.class_names != training.class_names:
-            raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
+            raise _KeyError("reference", _other_classes(config, training.class_names, reference.class_names))
         if config.num_classes not in (None, there := len(training.class_names)):
             raise ValueError(f"num_classes is {config.num_classes}, its files have {there}: give that, or other files")
         num_samples, num_reference = _num_samples(config, training, reference)
@@ -141,11 +158,13 @@ class DatasetInspector:
     def _facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         """Return the facts of the files, those that the sweep tells where there are no files yet.
 
-        Raises: ValueError; errors of the storage, FileNotFoundError only if the sweep does not tell enough.
+        Raises: _KeyError, also where files are not there and the sweep does not tell enough; errors of the storage.
         """
-        config = runtime.datasets[data.dataset]
+        config, key = runtime.datasets[data.dataset], "reference" if reference else "files"
         try:
             return self._listed_facts(runtime, data, reference=reference)
+        except ValueError as error:
+            raise _KeyError(key, str(error)) from None
         except Exception as error:
             if not is_absence(error):
                 raise
@@ -154,7 +173,7 @@ class DatasetInspector:
             if num_classes is None or config.num_samples is None:
                 needed = "num_samples" if config.has_captions else "num_classes and num_samples"
                 how = f"to plan before they are there give datasets.{data.dataset}.{needed}"
-                raise FileNotFoundError(f"{reason}; {how}") from None
+                raise _KeyError(key, f"{reason}; {how}") from None
             self.absent[f"datasets.{data.dataset}{'.reference' if reference else ''}"] = reason
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
@@ -174,6 +193,19 @@ class DatasetInspector:
             dataset = UserDataset(config, patient, reference, bool(data.frames))
             self._listed[key] = facts_of(dataset, kept=self.kept_listings)
         return self._listed[key]
+
+
+def _other_classes(config: DatasetConfig, training: Sequence[str], reference: Sequence[str]) -> str:
+    """Return the message that training files and reference have different classes."""
+    alone = [sorted(set(one) - set(other)) for one, other in ((training, reference), (reference, training))]
+    only = "; ".join(
+        f"only in {key}: {', '.join(names[:_MOST_CLASSES])}{' and more' if len(names) > _MOST_CLASSES else ''}"
+        for key, names in zip(("files", "reference"), alone, strict=True)
+        if names
+    )
+    case = [{name.lower() for name in names} for names in alone]
+    how = " (they differ in case alone)" if case[0] == case[1] else ""
+    return f"{config.reference} has other classes than {config.files}: {only}{how}; both must have the same"
 
 
 def _num_samples(config: DatasetConfig, training: DatasetFacts, reference: DatasetFacts) -> tuple[int, int]:

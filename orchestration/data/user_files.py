@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -135,14 +136,16 @@ class StoreFiles:
         return self._store.root
 
     def listing(self) -> Listing:
-        """Return files and folders. Raises: FileNotFoundError if there is no such place; errors of `Store`."""
+        """Return files and folders.
+
+        Raises: FileNotFoundError if there is no such place, or nothing in it; ValueError if it is a file; errors of
+            `Store`.
+        """
         if self._listing is not None:
             return self._listing
         tree = self._store.tree(closed=lambda name: left_behind(name) or _name_problem(name))
-        if not tree and self._store.exists(""):
-            raise FileNotFoundError(f"{self.place}: is a file or an empty folder; give the folder of the files")
         if not tree:
-            raise FileNotFoundError(f"{self.place}: there is nothing")
+            raise self._emptiness()
         files: list[DataFile] = []
         folders: list[str] = []
         unusable: list[BadFile] = []
@@ -155,6 +158,20 @@ class StoreFiles:
             else:
                 folders.append(path)
         return Listing(tuple(files), tuple(folders), tuple(unusable))
+
+    def _emptiness(self) -> Exception:
+        """Return the reason why nothing is listed: files may still come into a folder, but not into a file."""
+        local = next(iter(self._store.local_directories()), None)
+        place = self.place if local is None else str(local.absolute())
+        if local is not None and local.is_file():
+            how = "give its folder, with layout: image_shards" if local.suffix == ".tar" else "give a folder of files"
+            return ValueError(f"{place} is a file; {how}")
+        if self._store.exists(""):
+            return FileNotFoundError(f"{place}: is a file or an empty folder; give the folder of the files")
+        beside = [path.name for path in local.parent.glob("*")] if local is not None else []
+        close = get_close_matches(Path(place).name, beside, n=1)
+        meant = f"; did you mean {Path(place).with_name(close[0])}?" if close else ""
+        return FileNotFoundError(f"{place}: there is nothing{meant}")
 
     @contextmanager
     def opened(self, file: DataFile) -> Iterator[BinaryIO]:

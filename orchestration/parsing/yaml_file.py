@@ -56,17 +56,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.exists() and not is_file:
         raise UserError.of(str(path), "is no regular file; a sweep file is read again by whoever submits it again")
     if not is_file:
-        # Whole paths, since a name alone cannot be typed in their place.
-        known = {file.name: file.absolute() for place in (SWEEPS_FOLDER, path.parent) for file in place.glob("*.yaml")}
-        close = get_close_matches(path.name, list(known), n=1)
-        raise UserError.of(str(path), f"no such file{f'; did you mean {str(known[close[0]])!r}?' if close else ''}")
+        raise UserError.of(str(path), f"no such file{_meant(path)}")
     if path.stat().st_size > MAX_YAML_BYTES:
         raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_YAML_BYTES}")
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError.of(str(path), f"cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise UserError.of(str(path), invalid_yaml(error)) from None
     return parsed_mapping(text, str(path))
+
+
+def _meant(path: Path) -> str:
+    """Return "; did you mean ...?" with a sweep of a like name, or "". It is a whole path, which can be typed."""
+    known = {file.stem: file.absolute() for place in (SWEEPS_FOLDER, path.parent) for file in place.glob("*.yaml")}
+    longer = [name for name in known if name.startswith(path.stem)]
+    close = [*longer, *get_close_matches(path.stem, list(known), n=1)]
+    return f"; did you mean {str(known[close[0]])!r}?" if close else ""
 
 
 def parsed_mapping(text: str, where: str) -> dict[str, Any]:

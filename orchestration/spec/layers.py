@@ -53,21 +53,28 @@ def find_layers(
 
 def read_site(place: str) -> tuple[dict[str, Any], list[Problem]]:
     """Return the settings of a site file, and the mistakes in its keys. Raises: UserError if it cannot be read."""
-    data = read_layer(place)
+    data = read_layer(place, f"--site or {SITE_VARIABLE}")
     return data, list(_unknown(data, RUNTIME_SECTIONS, place, "a site file holds only"))
 
 
 def read_overlay(place: str) -> tuple[dict[str, Any], list[Problem]]:
     """Return the settings of a file of overrides. Returns, Raises: as `read_site`."""
-    data = read_layer(place)
+    data = read_layer(place, f"--with or {OVERLAY_VARIABLE}")
     known = [key for key in TOP_LEVEL_KEYS if key not in _OF_THE_SWEEP]
     return data, list(_unknown(data, known, place, "a file of overrides holds only"))
 
 
-def read_layer(place: str) -> dict[str, Any]:
-    """Return the mapping in a YAML file, at a path or an fsspec URL. Raises: UserError."""
+def read_layer(place: str, given_as: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file, at a path or an fsspec URL.
+
+    Args: given_as: names of the option and the variable that give it.
+    Raises: UserError.
+    """
     if not is_url(place):
-        return read_yaml(Path(place).expanduser())
+        path = Path(place).expanduser()
+        if not path.exists():
+            raise UserError.of(place, f"no such file; give another by {given_as}, or '' for none")
+        return read_yaml(path)
     shown = without_credentials(place)
     try:
         text = _read_url(place)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from dfm_core.data.files.class_list import agreed_classes, spelling_of
 from dfm_core.data.files.folder_report import BadFile
-from dfm_core.data.files.image_files import MAX_FILE_BYTES
+from dfm_core.data.files.image_files import MAX_FILE_BYTES, Fault
 from dfm_core.data.files.left_behind import as_left_behind, left_behind, without_left_behind
 from dfm_core.data.files.other_layouts import other_layout, unread_samples
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, Listing, RawSample, fingerprint_of, mixed
+
+_NOT_IN_A_FOLDER: Fault = "not in its place"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ def open_class_folders(
     samples = [file for file in listing.files if file.name.lower().endswith(tuple(extensions))]
     sound, bad = _sorted_out(samples)
     bad += [*listing.unusable_of(extensions), *unread_samples(listing.names, extensions)]
+    if bad and not sound and all(file.fault == _NOT_IN_A_FOLDER for file in bad):
+        move = f"move them into one, e.g. {files.place}/all, which is one class"
+        raise ValueError(f"{files.place}: its files lie in no folder of a class; {move}")
     if not sound:
         such = f", and {len(bad)} that cannot be used, such as {bad[0]}" if bad else ""
         hint = such or other_layout(listing.names, tuple(extensions))
@@ -131,7 +136,7 @@ def _sorted_out(samples: Sequence[DataFile], *, in_folders: bool = True) -> tupl
     for file in sorted(samples, key=lambda file: file.name):
         stem = file.name.rsplit(".", 1)[0].lower()
         if in_folders and "/" not in file.name:
-            bad.append(BadFile(file.name, "not in its place", "lies beside the folders, which are classes"))
+            bad.append(BadFile(file.name, _NOT_IN_A_FOLDER, "lies beside the folders, which are classes"))
         elif file.num_bytes == 0:
             bad.append(BadFile(file.name, "empty", "is empty (0 bytes)"))
         elif file.num_bytes > MAX_FILE_BYTES:

@@ -64,6 +64,15 @@ def test_a_site_at_a_url_is_read_and_one_that_is_not_there_is_named(tmp_path: Pa
         assert str(caught.value).startswith(place)
 
 
+@pytest.mark.parametrize(
+    ("layers", "how"),
+    [(Layers(site="no.yaml"), "--site or DFM_SITE"), (Layers(overlay="no.yaml"), "--with or DFM_WITH")],
+)
+def test_a_layer_that_is_not_there_is_told_with_what_gives_it(layers: Layers, how: str) -> None:
+    with pytest.raises(UserError, match=rf"^no\.yaml: no such file; give another by {how}, or '' for none$"):
+        load_sweep(QUICKSTART, [], layers)
+
+
 def test_overrides_of_a_file_win_over_rows_and_grids_and_change_nothing_else(tmp_path: Path) -> None:
     rows = "{plain: {}, long: {training: {steps: 300, batch_size: 64}}}"
     text = f"compute: {{allow_unequal: true}}\nparts: {{p: {{rows: {rows}, grid: {{training.steps: [100, 200]}}}}}}\n"

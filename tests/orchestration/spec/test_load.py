@@ -307,11 +307,28 @@ def test_an_empty_section_of_a_row_or_a_later_layer_changes_nothing(tmp_path: Pa
 def test_a_file_is_not_blamed_on_the_command_line_nor_the_command_line_on_a_file(tmp_path: Path) -> None:
     data = "datasets: {mine: {files: /not/there}}\ndata: {dataset: mine, side: 32}\n"
     path = write(tmp_path, f"name: a\n{data}")
-    assert mistakes(path, f"storage.root={tmp_path}").startswith(f"{path}: datasets.mine: cannot be used")
-    assert mistakes(path, "workers.num_workers=7").startswith(f"{path}: datasets.mine: cannot be used")
+    assert mistakes(path, f"storage.root={tmp_path}").startswith(f"{path}: datasets.mine.files: cannot be used")
+    assert mistakes(path, "workers.num_workers=7").startswith(f"{path}: datasets.mine.files: cannot be used")
     path = write(tmp_path, "name: a\nworkers: {num_workers: 2}\n")
     assert mistakes(path, "workers=3").startswith("command line: workers: 3 should be a mapping")
     assert mistakes(path, "workers.num_workers=7").startswith(f"{path}: training.batch_size: 256 is not divisible")
+
+
+def test_a_base_of_a_shorter_name_than_the_one_that_is_there_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "fashion_mnist_small.yaml").write_text("training: {steps: 7}\n")
+    path = write(tmp_path, "name: a\nbase: base/fashion.yaml\n")
+    assert f"did you mean '{tmp_path}/base/fashion_mnist_small.yaml'?" in mistakes(path)
+
+
+def test_a_file_that_may_not_be_read_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "name: a\n")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert mistakes(path) == f"{path}: cannot be read (Permission denied)"
 
 
 def test_a_sweep_that_is_reached_through_a_link_finds_its_base(tmp_path: Path) -> None:

@@ -309,24 +309,34 @@ SWEEP = (
         ("data.dataset=insect", "'insect' is not a dataset"),
         ("data.side=18", "18 pixels is no multiple of 4"),
         ("data.side=0", "data.side"),
-        ("datasets.insects.files=/nowhere/at/all", "there is nothing"),
+        ("datasets.insects.files=/nowhere/at/all", "command line: datasets.insects.files: cannot be used: /nowhere/at"),
+        ("datasets.insects.files={files}/trian", "{files}/trian: there is nothing; did you mean {files}/train?"),
+        ("datasets.insects.files={files}/many.zip", "{files}/many.zip is a file; give a folder of files"),
+        ("datasets.insects.files={files}/many.tar", "many.tar is a file; give its folder, with layout: image_shards"),
+        ("datasets.insects.reference={files}/other", "only in files: bee; only in reference: wasp; both must have"),
+        ("datasets.insects.reference={files}/upper", "reference: ANT, BEE (they differ in case alone)"),
         ("datasets.insects.class_list=names.txt", "names.txt: is not there"),
         ("datasets.insects.class_list=others.txt", "of the class list there are no samples: 'wasp'"),
         ("autoencoders.tiny.files=/nowhere/at/all", "is not there; needed are config.json"),
         ("autoencoders.tiny.kind=flux", "makes other latents"),
         ("datasets.insects.files=s3://user:secret@bucket/x", "should hold no password"),
-        ("data.described={fingerprint: x}", "is found when a sweep is read, never given"),
+        ("data.described={{fingerprint: x}}", "is found when a sweep is read, never given"),
         ("evaluation.metrics=[label_accuracy]", "needs a label probe of training images"),
-        ("datasets.fashion_mnist={files: /data}", "'fashion_mnist' is embedded; give yours another name"),
+        ("datasets.fashion_mnist={{files: /data}}", "'fashion_mnist' is embedded; give yours another name"),
         ("datasets.insects.layout=image_shards", "give a class list"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(files: Path, override: str, message: str) -> None:
     (files / "train" / "others.txt").write_text("ant\nbee\nwasp\n")
-    overrides = [text.format(files=files) for text in SWEEP]
+    for name in ("many.zip", "many.tar"):
+        (files / name).write_bytes(b"x")
+    for name in ("other/ant", "other/wasp", "upper/ANT", "upper/BEE"):
+        (files / name).mkdir(parents=True)
+        (files / name / "0.png").write_bytes(png(0))
+    overrides = [text.format(files=files) for text in (*SWEEP, override)]
     with pytest.raises(UserError) as caught:
-        load_sweep(QUICKSTART, [*overrides, override])
-    assert message in str(caught.value)
+        load_sweep(QUICKSTART, overrides)
+    assert message.format(files=files) in str(caught.value)
 
 
 def test_a_sweep_of_the_users_files_is_planned_with_its_encodings(files: Path) -> None:

@@ -125,10 +125,17 @@ def test_a_class_in_both_unicode_forms_is_two_classes() -> None:
     assert open_class_folders(MemoryFiles(both), EXTENSIONS, wanted).class_names == tuple(wanted)
 
 
-@pytest.mark.parametrize("contents", [{}, {"a.png": b"x"}, {"ant/a.txt": b"x"}, {"ant/a.png": b""}])
+@pytest.mark.parametrize("contents", [{}, {"ant/a.txt": b"x"}, {"ant/a.png": b""}])
 def test_a_place_without_samples_is_refused(contents: dict[str, bytes]) -> None:
     with pytest.raises(ValueError, match=r"memory://data: holds no file \.png"):
         opened(contents)
+
+
+def test_files_in_no_folder_are_told_to_be_moved_into_one() -> None:
+    flat = {"a.png": png(0), "b.png": png(1)}
+    with pytest.raises(ValueError, match=r"no folder of a class; move them into one, e\.g\. memory://data/all, "):
+        opened(flat)
+    assert opened({f"all/{name}": content for name, content in flat.items()}).class_names == ("all",)
 
 
 CLIPS = {"v/one.mp4": b"1", "v/two.mp4": b"22", "v/three.avi": b"333"}
