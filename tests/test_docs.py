@@ -104,7 +104,8 @@ RUN_BY = {
     ".venv/bin/python orchestration/sweep.py sweeps/figure3_small.yaml": FIGURE3,
     ".venv/bin/python orchestration/sweep.py sweeps/video_small.yaml": VIDEO,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --dry-run": SITE,
-    ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --with sweeps/layers/tiny.yaml": PAPER,
+    ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --site rehearsal.yaml --with sweeps/layers/tiny.yaml"
+    " storage.root=/tmp/rehearsal": PAPER,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --site rehearsal.yaml --with sweeps/layers/tiny.yaml"
     " storage.root=s3://bucket/rehearsal": PAPER,
     ".venv/bin/python examples/draw_emoji.py ~/emoji": EMOJI,
@@ -112,7 +113,7 @@ RUN_BY = {
     ".venv/bin/python -m pip install --constraint constraints.txt --editable '.[flux]'": EMOJI,
     ".venv/bin/python orchestration/sweep.py sweeps/own_images.yaml --dry-run": EMOJI,
     ".venv/bin/python orchestration/sweep.py sweeps/own_images.yaml": OWN,
-    "ray job submit --working-dir . -- python orchestration/sweep.py sweeps/table1.yaml workers.use_gpu=true": PAPER,
+    "ray job submit --working-dir . -- python orchestration/sweep.py sweeps/table1.yaml": PAPER,
     f'.venv/bin/{SWEEP} --show "paradigm / DFM"': SHOW,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
@@ -132,6 +133,7 @@ RUN_BY = {
     "python -m orchestration.auth_token": HEAD,
     "DFM_STORAGE_ROOT=s3://bucket/dfm ray start --head": HEAD,
     "export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265": HEAD,
+    ".venv/bin/python -m orchestration.doctor --storage s3://bucket/dfm": DOCTOR,
     "python -m orchestration.doctor --storage s3://bucket/dfm": DOCTOR,
     f"{SWEEP} workers.use_gpu=true workers.gpus_per_evaluator=0.5": GPU,
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # One sweep in one allocation: Ray's head on the first node, workers on the others, the driver beside the head.
 #
-#   sbatch deploy/slurm/sweep.sh sweeps/table1.yaml workers.use_gpu=true
+#   sbatch deploy/slurm/sweep.sh sweeps/table1.yaml
 #
 # from the checkout, which all nodes see, as they see the home directory with the token. Options of sbatch go before the
 # script's name and win over the lines below; lines with EDIT are yours. Nodes must be yours alone: Ray listens on all

@@ -33,6 +33,7 @@ from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.preflight import missing_inputs, open_root, resolve_paths
 from orchestration.plan.progress import Progress, progress_of
 from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.search.study_address import search_storage
 from orchestration.spec.layers import NO_LAYERS, Layers
 from orchestration.spec.load import SweepSpec, load_sweep
 from orchestration.spec.origins import row_text
@@ -149,11 +150,21 @@ def _obstacles(mode: str, spec: SweepSpec, store: Store) -> Iterator[Problem]:
     if mode in ("dry-run", "check"):
         yield from unwritable(store)
     if mode in ("dry-run", "check", "run"):
-        tracking = spec.runtime.tracking
-        try:
-            resolve_uri(tracking.uri, store, os.environ, insecure_http=tracking.insecure_http)
-        except UserError as error:
-            yield from error.problems
+        yield from _without_a_database(spec, store)
+
+
+def _without_a_database(spec: SweepSpec, store: Store) -> Iterator[Problem]:
+    """Yield why MLflow, or a search's trials, have no place."""
+    tracking = spec.runtime.tracking
+    try:
+        resolve_uri(tracking.uri, store, os.environ, insecure_http=tracking.insecure_http)
+    except UserError as error:
+        yield from error.problems
+    try:
+        if spec.searches:
+            search_storage(spec.runtime.search_storage, store, os.environ)
+    except UserError as error:
+        yield from error.problems
 
 
 def _changed_records(mode: str, planned: PlannedSweep, store: Store, folder: str | None) -> str:

@@ -24,12 +24,12 @@ from orchestration.search.explorations import AnySearch, Explorations
 from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_search, with_trials
 from orchestration.search.single_level import SingleLevelSearch
+from orchestration.search.study_address import search_storage
 from orchestration.search.study_storage import (
     SearcherFailedError,
     StudyDatabase,
     StudyGoneError,
     StudyUnavailableError,
-    search_storage,
 )
 from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks

@@ -1,8 +1,7 @@
-"""The database of studies: its URL, its connection, and the error where it cannot be used."""
+"""The database of studies: its connection, and the error where it cannot be used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,9 @@ from optuna.storages import RDBStorage
 
 from orchestration.common.errors import UserError, cause_of
 from orchestration.common.redaction import reason_of, without_credentials
-from orchestration.config.ray_job import JOB_VARIABLE
-from orchestration.storage.layout import SEARCHES
-from orchestration.storage.library_database import absolute_url, ensure_whole, sqlite_file, sqlite_url
-from orchestration.storage.store import Store
+from orchestration.search.study_address import STUDIES_KEY
+from orchestration.storage.library_database import ensure_whole, sqlite_file, sqlite_url
 
-_KEY = "search_storage"
 _SQLITE_WAIT_SECONDS = 5
 """A sweep holds its database for milliseconds; whoever holds it longer has to be named soon."""
 _MOVED = "SQLITE_READONLY_DBMOVED"
@@ -53,26 +49,11 @@ class StudyDatabase:
                 ensure_whole(file, _create)
             self.storage = RDBStorage(uri, engine_kwargs=_engine_options(uri))
         except Exception as error:  # noqa: BLE001  any database, any reason: it cannot be used
-            raise UserError.of(_KEY, f"cannot use {unavailable(uri, error)}") from None
+            raise UserError.of(STUDIES_KEY, f"cannot use {unavailable(uri, error)}") from None
 
 
 def _create(path: Path) -> None:
     RDBStorage(sqlite_url(path)).engine.dispose()
-
-
-def search_storage(configured: str | None, store: Store, environment: Mapping[str, str]) -> str:
-    """Return the URL of the database: the config's, else sqlite under a local storage root.
-
-    Raises: UserError if there is none for a remote root, or it would be thrown away with a job's working directory.
-    """
-    if configured is None:
-        if not store.is_local:
-            raise UserError.of(_KEY, f"give a database, e.g. postgresql://host/name: {store.root} cannot hold one")
-        return sqlite_url(Path(store.path(SEARCHES)))
-    file = sqlite_file(configured)
-    if JOB_VARIABLE in environment and file is not None and not file.is_absolute():
-        raise UserError.of(_KEY, f"{configured!r} is relative: inside a Ray job it would be thrown away")
-    return absolute_url(configured)
 
 
 def unavailable(uri: str, error: Exception) -> StudyUnavailableError:

@@ -22,7 +22,8 @@ from orchestration.plan.plan import make_plan
 from orchestration.search.plan_rows import published_trials, with_published_trials
 from orchestration.search.searches import open_searches
 from orchestration.search.single_level import MOST_REFUSED
-from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError, search_storage
+from orchestration.search.study_address import search_storage
+from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import load_sweep
 from orchestration.spec.search.space import Parameter
