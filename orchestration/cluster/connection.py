@@ -113,6 +113,7 @@ def _join(*, insecure: bool, signals: EndSignals) -> Any:
         strict = {name: value for name, value in ONEDNN_STRICT.items() if name not in of_job}
         return _let_in(lambda: ray.init(runtime_env={"env_vars": strict}, **QUIET), signals)
     address = os.environ["RAY_ADDRESS"]
+    print(f"Joining the Ray cluster at {address}.", flush=True)  # one that is away is silent for half a minute
     if not insecure:
         if ":" in address:  # before our files and our token go there
             refuse_open_cluster(address)

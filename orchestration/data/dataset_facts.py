@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _NUM_FIRST, _NUM_LAST = 3, 2
 """Classes that are shown, of many."""
+_FEWEST_REAL = 100
+"""Number of real images under which a distance to them is mostly noise."""
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev"}
 
 
@@ -80,8 +82,8 @@ class DatasetFacts:
             allowed = f"a share of {max_bad_share:g} may be left out (max_bad_share)"
             raise ValueError(f"{self.num_bad:,} of {num_found:,} files cannot be used: {self.bad}; {allowed}")
 
-    def text(self, name: str) -> str:
-        """Return the facts in words."""
+    def text(self, name: str, *, counts_real: bool = False) -> str:
+        """Return the facts in words. Args: counts_real: they count the images that samples are measured against."""
         line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
         if self.class_names == CAPTIONED:
             line = f"{name}: {self.num_units:,} files, {CAPTIONED[0]}."
@@ -89,6 +91,8 @@ class DatasetFacts:
             line += f" Their order is that of text, {pair[0]} before {pair[1]}; a class_list gives another."
         if {name.lower() for name in self.class_names} <= _SPLITS:
             line += " These look like splits, not classes: give the folder of one of them as files."
+        if counts_real and self.num_units < _FEWEST_REAL:
+            line += f" Samples are measured against these: under {_FEWEST_REAL} images tell little; take some hundreds."
         if self.listed:
             line += f" As listed on {self.listed}."
         if self.stale:

@@ -150,8 +150,12 @@ class DatasetInspector:
     @property
     def about(self) -> tuple[str, ...]:
         """Return what was found at each place of the user's files, in words."""
+        configs = self.runtime.datasets if self.runtime else {}
         return tuple(
-            facts.text(f"{name}, reference" if reference else name)
+            facts.text(
+                f"{name}, reference" if reference else name,
+                counts_real=configs[name].layout != "image_shards" and bool(configs[name].reference) == reference,
+            )
             for (name, reference, _), facts in self._listed.items()
         )
 

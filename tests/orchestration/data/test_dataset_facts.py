@@ -40,6 +40,13 @@ def test_the_first_and_last_classes_are_shown_with_their_labels() -> None:
     assert r"'a\x1b[2J' (0)" in facts("a\x1b[2J")
 
 
+def test_few_real_images_to_measure_against_are_told() -> None:
+    for num_units, is_told in ((99, True), (100, False)):
+        few = DatasetFacts("fingerprint", ("ant",), num_units)
+        assert few.text("data, reference", counts_real=True).endswith("take some hundreds.") == is_told
+        assert "some hundreds" not in few.text("data")
+
+
 def test_the_plan_shows_classes_and_what_was_left_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_files(tmp_path)
     checkpoints = tmp_path / "train" / ".ipynb_checkpoints"
