@@ -191,12 +191,17 @@ def _backbone_macs(config: ExperimentConfig, architecture: FluxArchitecture, num
 def training_flops(config: ExperimentConfig, cost: ModelCost, num_steps: int) -> int:
     """Expected FLOPs of `num_steps` optimiser steps: 3 passes of 2 FLOPs a MAC, averaged over the drawn stages; 2
     passes where nearly all weights stay as they are."""
-    passes = _TRAIN_PASSES if is_whole(config.training) else _FROZEN_PASSES
+    passes = train_passes(config.training)
     if config.model.described is not None and (shares := config.data.step_shares):
         mean = _mean_over_sides(config, config.model.described.architecture, shares)
         return round(_FLOPS_PER_MAC * passes * mean * config.training.batch_size * num_steps)
     mean = sum(share * macs for share, macs in zip(config.stage_probabilities, cost.stage_macs, strict=True))
     return round(_FLOPS_PER_MAC * passes * mean * config.training.batch_size * num_steps)
+
+
+def train_passes(training: TrainingConfig) -> int:
+    """Return the passes of one training step."""
+    return _TRAIN_PASSES if is_whole(training) else _FROZEN_PASSES
 
 
 def _mean_over_sides(config: ExperimentConfig, architecture: FluxArchitecture, shares: Mapping[int, float]) -> float:

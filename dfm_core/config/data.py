@@ -26,6 +26,18 @@ class CaptionsDescription:
     """Width of the encodings of tokens."""
     pooled_width: int = 0
     """Width of the one vector of a caption."""
+    value_bytes: int = 2
+    """Bytes of each value of the encodings, and of each weight of the encoders."""
+    encoder_weights: int = 0
+    """Weights of the encoder of tokens."""
+    in_workers: bool = False
+    """The encoder of tokens runs wherever captions are read, of which tokens are stored: a place that changes no
+    number, so no digest of what is trained or measured sees it."""
+
+    @property
+    def encoder_bytes(self) -> int:
+        """Return the memory of an encoder of tokens wherever captions are read; 0 where encodings are stored."""
+        return self.encoder_weights * self.value_bytes if self.in_workers else 0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Generic, Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -36,6 +36,13 @@ class StateSource(Protocol):
 
     def fill(self, out: Tensor, kind: StateKind, name: str, offset: int) -> None:
         """Set `out`, 1-D on any device, to as many elements of a flattened tensor, from `offset` on."""
+
+
+class SizedState(StateSource, Protocol):
+    """A state that knows what it holds."""
+
+    def sizes(self, kind: StateKind) -> Mapping[str, int]:
+        """Return the elements of each tensor of a kind, by name."""
 
 
 class TrainingEngine(Protocol[Model_co]):

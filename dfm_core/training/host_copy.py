@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,20 +18,28 @@ class HostCopy:
         self._rooms: dict[tuple[StateKind, bool], Tensor] = {}
 
     def take(
-        self, engine: TrainingEngine[Any], kinds: Iterable[StateKind], *, frozen: bool = False
+        self,
+        engine: TrainingEngine[Any],
+        kinds: Iterable[StateKind],
+        *,
+        frozen: bool = False,
+        left_out: Collection[str] = (),
     ) -> Mapping[StateKind, list[OwnedPiece]]:
         """Return copies of the pieces of some kinds, valid until the next call. Sends nothing.
 
-        Args: frozen: of the weights that are not trained, instead of those that are.
+        Args: frozen: of the weights that are not trained, instead of those that are. left_out: names of weights that
+            nobody needs, the same at every call.
         """
-        copies = {kind: self._copy((kind, frozen), engine) for kind in kinds}
+        copies = {kind: self._copy((kind, frozen), engine, left_out) for kind in kinds}
         if engine.device.type == "cuda":
             torch.cuda.current_stream(engine.device).synchronize()
         return copies
 
-    def _copy(self, part: tuple[StateKind, bool], engine: TrainingEngine[Any]) -> list[OwnedPiece]:
+    def _copy(
+        self, part: tuple[StateKind, bool], engine: TrainingEngine[Any], left_out: Collection[str]
+    ) -> list[OwnedPiece]:
         kind, frozen = part
-        pieces = list(engine.pieces(kind, frozen=frozen))
+        pieces = [piece for piece in engine.pieces(kind, frozen=frozen) if piece.name not in left_out]
         num_elements = sum(piece.values.numel() for piece in pieces)
         if part not in self._rooms:
             pinned = engine.device.type == "cuda"

@@ -11,6 +11,8 @@ from dfm_core.training.engine import STATE_KINDS, StateKind
 
 MANIFEST = "manifest.json"
 """Beside the pieces, with their index."""
+UNMOVED = "unmoved"
+"""Key of a snapshot's manifest that names the weights which its training did not move, and where they are."""
 SNAPSHOT_WEIGHTS = "ema.safetensors"
 RAW_WEIGHTS = "raw.safetensors"
 """Whole weights before averaging, as release 0.1.0 wrote them."""

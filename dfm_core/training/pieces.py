@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfm_core.training.engine import OwnedPiece, StateKind
+from dfm_core.training.engine import OwnedPiece, SizedState, StateKind, StateSource
 from dfm_core.training.piece_index import BYTES, MOST_ELEMENTS, DamagedStateError, PieceEntry, PieceIndex, positions
 
 ReadBytes = Callable[[str, int, int], bytearray]
@@ -69,6 +69,29 @@ class PieceState:
         if not is_whole or (entry.sha256 and hashlib.sha256(content).hexdigest() != entry.sha256):
             raise DamagedStateError(f"{entry.file}: bytes from {entry.begin} on are not what its index says")
         return torch.frombuffer(content, dtype=torch.float32)
+
+
+class JoinedState:
+    """A `SizedState` of which some tensors are another's."""
+
+    def __init__(
+        self, own: SizedState, names: Mapping[str, str], other: StateSource, kind: StateKind, sizes: Mapping[str, int]
+    ) -> None:
+        """Args: names: a tensor's name in the other state by its name here. kind: of all its tensors there. sizes: of
+        the other's tensors, by name there."""
+        self._own, self._names, self._other, self._kind = own, names, other, kind
+        self._sizes = {name: sizes[origin] for name, origin in names.items() if origin in sizes}
+
+    def sizes(self, kind: StateKind) -> dict[str, int]:
+        """See `SizedState.sizes`."""
+        return {**self._own.sizes(kind), **self._sizes}
+
+    def fill(self, out: Tensor, kind: StateKind, name: str, offset: int) -> None:
+        """See `StateSource.fill`. Raises: what either of both does."""
+        if name in self._names:
+            self._other.fill(out, self._kind, self._names[name], offset)
+        else:
+            self._own.fill(out, kind, name, offset)
 
 
 class TensorState:

@@ -29,8 +29,8 @@ from dfm_core.models.network import VelocityNetwork
 from dfm_core.models.registry import build_network
 from dfm_core.paradigms.standardization import scale_divisors
 from dfm_core.seeding import sample_generator
-from dfm_core.training.engine import PlainEngine, StateKind
-from dfm_core.training.piece_index import MANIFEST, SNAPSHOT_WEIGHTS, DamagedStateError, read_index
+from dfm_core.training.engine import PlainEngine, SizedState, StateKind
+from dfm_core.training.piece_index import MANIFEST, SNAPSHOT_WEIGHTS, UNMOVED, DamagedStateError, read_index
 from dfm_core.training.pieces import PieceState, read_local
 
 SNAPSHOT_CARD = "snapshot.json"
@@ -138,7 +138,7 @@ def initialize_model(
     model.reset_parameters(generator, whole, given)
 
 
-def load_snapshot(directory: Path | str, weights: PieceState | None = None) -> Snapshot:
+def load_snapshot(directory: Path | str, weights: SizedState | None = None) -> Snapshot:
     """Return a snapshot from its files alone, on the CPU; its weights may be whole or in pieces.
 
     Args: weights: where these lie elsewhere.
@@ -148,6 +148,8 @@ def load_snapshot(directory: Path | str, weights: PieceState | None = None) -> S
     in_pieces = (directory / MANIFEST).is_file() and not (directory / SNAPSHOT_WEIGHTS).is_file()
     needed = [SNAPSHOT_CARD] if weights else [SNAPSHOT_CARD, MANIFEST if in_pieces else SNAPSHOT_WEIGHTS]
     _require(directory, *needed)
+    if weights is None and in_pieces:
+        _require_all_weights(directory)
     try:
         config, card = _read_card(directory)
         model = empty_model(config, card.shape, card.scale_std)
@@ -171,10 +173,10 @@ def load_snapshot(directory: Path | str, weights: PieceState | None = None) -> S
     return Snapshot(config, card, model.eval(), decomposition, pyramid)
 
 
-def fill_weights(model: VelocityNetwork, state: PieceState, kind: StateKind) -> None:
-    """Set all weights of a model from pieces. Raises: DamagedStateError; ValueError if they are another model's."""
+def fill_weights(model: VelocityNetwork, state: SizedState, kind: StateKind) -> None:
+    """Set all weights of a model from a state. Raises: DamagedStateError; ValueError if they are another model's."""
     weights = dict(model.named_parameters())
-    own, given = {name: weight.numel() for name, weight in weights.items()}, state.sizes(kind)
+    own, given = {name: weight.numel() for name, weight in weights.items()}, dict(state.sizes(kind))
     if own != given:
         strangers = sorted(name for name, _ in own.items() ^ given.items())
         raise ValueError(f"its weights do not fit its config: {', '.join(strangers[:3])}")
@@ -187,6 +189,17 @@ def _require(directory: Path, *names: str) -> None:
     if missing:
         has = f"{directory} has no {', '.join(missing)}"
         raise FileNotFoundError(f"{has}; a snapshot is a directory with {', '.join(names)}")
+
+
+def _require_all_weights(directory: Path) -> None:
+    """Raises: ValueError if some weights are elsewhere."""
+    manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    unmoved = manifest.get("about", {}).get(UNMOVED) if isinstance(manifest, dict) else None
+    if unmoved:
+        raise ValueError(
+            f"{directory}: {len(unmoved['names'])} of its weights did not move in its training, and are where that "
+            "started: load it by DFMPipeline.from_sweep, or export it"
+        )
 
 
 def _read_card(directory: Path) -> tuple[ExperimentConfig, SnapshotCard]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig
 from dfm_core.models.flux.adapters import DOWN, UP
 from dfm_core.models.flux.velocity import PREFIX
-from dfm_core.training.pieces import PieceState
+from dfm_core.training.engine import StateSource
 from dfm_core.training.state import empty_model
 from orchestration.data.describe_text_encoders import PARTS
 
@@ -39,7 +39,7 @@ class PipelineParts:
     """Everything that becomes a pipeline."""
 
     config: ExperimentConfig
-    state: PieceState
+    state: StateSource
     """The averaged weights of a snapshot."""
     autoencoder: Path
     """Folder of the autoencoder, as diffusers saves it."""
@@ -147,7 +147,7 @@ def _write_weights(parts: PipelineParts, folder: Path, dtype: torch.dtype) -> No
         )
 
 
-def _merged(state: PieceState, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
+def _merged(state: StateSource, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
     """Return a weight, float32, with the low-rank addition to it."""
     weight, base = _whole(state, name, shapes), name.rpartition(".")[0]
     if not name.endswith(".weight") or f"{base}.{DOWN}" not in shapes:
@@ -155,7 +155,7 @@ def _merged(state: PieceState, name: str, shapes: Mapping[str, tuple[int, ...]])
     return weight + _whole(state, f"{base}.{UP}", shapes) @ _whole(state, f"{base}.{DOWN}", shapes)
 
 
-def _whole(state: PieceState, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
+def _whole(state: StateSource, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
     tensor = torch.empty(shapes[name])
     state.fill(tensor.view(-1), "ema", name, 0)
     return tensor

@@ -12,9 +12,10 @@ from dfm_core.config.choices import SampledWeights
 from dfm_core.decompositions import Decomposition
 from dfm_core.models.experts import StageExperts
 from dfm_core.models.network import VelocityNetwork
-from dfm_core.training.pieces import PieceState
+from dfm_core.training.engine import SizedState
 from dfm_core.training.state import PYRAMID_WEIGHTS, SNAPSHOT_CARD, Snapshot, fill_weights, load_snapshot
 from orchestration.artifacts.state_files import open_state
+from orchestration.artifacts.unmoved_weights import with_unmoved
 from orchestration.storage.layout import SnapshotRef, TaskPaths
 from orchestration.storage.store import MANIFEST, DamagedArtifactError, Store
 
@@ -67,17 +68,27 @@ def read_snapshot(store: Store, reference: SnapshotRef, weights: SampledWeights 
         snapshot = load_snapshot(files[0].parent, averages)
     if weights == "raw":
         directory = TaskPaths(train).raw_weights(step)
-        with _remade_if_damaged(store, directory), open_state(store, directory) as (raw, _):
+        with _opened(store, directory) as raw:
             fill_weights(snapshot.model, raw, "weight")
     return snapshot
 
 
 @contextmanager
-def opened_snapshot(store: Store, reference: SnapshotRef) -> Iterator[PieceState]:
-    """Give the averaged weights of a snapshot, to be read in slices, for a `with` block. Raises: as `read_snapshot`."""
+def opened_snapshot(store: Store, reference: SnapshotRef) -> Iterator[SizedState]:
+    """Give the averaged weights of a snapshot, to be read in slices, for a `with` block; those that its training did
+    not move are read where that started. Raises: as `read_snapshot`."""
     train, step = reference
-    directory = TaskPaths(train).snapshot(step)
-    with _remade_if_damaged(store, directory), open_state(store, directory) as (weights, _):
+    with _opened(store, TaskPaths(train).snapshot(step)) as weights:
+        yield weights
+
+
+@contextmanager
+def _opened(store: Store, directory: str) -> Iterator[SizedState]:
+    with (
+        _remade_if_damaged(store, directory),
+        open_state(store, directory) as (own, about),
+        with_unmoved(own, about, store, opened_snapshot) as weights,
+    ):
         yield weights
 
 

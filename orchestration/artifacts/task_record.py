@@ -82,6 +82,8 @@ COST_METRIC = ACCELERATOR_SECONDS
 """Name under which records and checkpoints say what they cost, over all attempts that led to them."""
 
 
+EXECUTED = "executed_flops"
+"""Key under which it says how many FLOPs its workers ran: more than tables count, if activations are computed anew."""
 STARTUP = STARTUP_SECONDS
 """Key under which a training's record says how long its last attempt took to its first step."""
 

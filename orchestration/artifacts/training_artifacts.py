@@ -17,6 +17,7 @@ from dfm_core.training.pieces import PieceState
 from dfm_core.training.state import SnapshotCard, write_card
 from orchestration.artifacts.checkpoint_index import listed_steps
 from orchestration.artifacts.state_files import open_state
+from orchestration.artifacts.unmoved_weights import UnmovedWeights
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 
@@ -59,6 +60,8 @@ class StateArtifact:
     about: Mapping[str, Any] = field(default_factory=dict)
     frozen: bool = False
     """With the weights that are not trained: all that sampling needs."""
+    unmoved: UnmovedWeights = field(default_factory=UnmovedWeights)
+    """Weights that are not in it, since they are elsewhere as they are."""
     is_final: bool = True
     """Once published it stays: others may have read it."""
     write_more: Callable[[Path], Sequence[Path]] = lambda _folder: ()
@@ -113,22 +116,26 @@ class TrainingArtifacts:
         card: SnapshotCard,
         pyramid: Mapping[str, Tensor] | None = None,
         published: Callable[[], None] = lambda: None,
+        unmoved: UnmovedWeights | None = None,
     ) -> StateArtifact:
-        """Return the averaged weights with all that sampling needs, to be saved."""
+        """Return the averaged weights with all that sampling needs, to be saved. Args: unmoved: those left out."""
         return StateArtifact(
             f"the snapshot of step {card.step}",
             self.paths.snapshot(card.step),
             "ema",
             ("ema",),
             frozen=True,
+            unmoved=unmoved or UnmovedWeights(),
             write_more=lambda folder: write_card(config, card, folder, pyramid),
             published=published,
         )
 
-    def raw_weights(self, step: int) -> StateArtifact:
-        """Return the weights as the optimiser has them, to be saved."""
-        directory = self.paths.raw_weights(step)
-        return StateArtifact(f"the raw weights of step {step}", directory, "raw", ("weight",), frozen=True)
+    def raw_weights(self, step: int, unmoved: UnmovedWeights | None = None) -> StateArtifact:
+        """Return the weights as the optimiser has them, to be saved. Args: unmoved: those left out."""
+        directory, left = self.paths.raw_weights(step), unmoved or UnmovedWeights()
+        return StateArtifact(
+            f"the raw weights of step {step}", directory, "raw", ("weight",), frozen=True, unmoved=left
+        )
 
     def checkpoint_steps(self) -> list[int]:
         """Return the steps of all published checkpoints, ascending."""

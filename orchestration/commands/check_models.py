@@ -36,7 +36,7 @@ def check(plan: Plan) -> None:
     table = Table(title=f"{plan.spec.name}: every training on the meta device", title_justify="left", box=SIMPLE)
     table.add_column("training", overflow="fold")
     largest = f"largest micro-batch on {', '.join(map(str, GPU_GIB))} GiB"
-    for name in ("parameters", "FLOPs a step", "FLOPs in all", "state GiB", "activations GiB", largest):
+    for name in ("parameters", "FLOPs a step", "FLOPs in all", "hours", "state GiB", "activations GiB", largest):
         table.add_column(name, justify="right")
     weighed: list[tuple[TrainingFootprint, TrainTask]] = []
     for task in plan.of_kind(TrainTask):
@@ -46,7 +46,8 @@ def check(plan: Plan) -> None:
             f"{footprint.num_parameters:,}",
             f"{footprint.flops_per_step:.4g}",
             f"{task.flops:.4g}",
-            f"{(footprint.state_bytes + footprint.gathered_bytes) / _GIB:.2f}",
+            f"{_seconds_per_step(footprint, workers) * task.num_steps / 3600:.3g}",
+            f"{(footprint.state_bytes + footprint.gathered_bytes + footprint.encoder_bytes) / _GIB:.2f}",
             f"{footprint.activation_bytes / _GIB:.2f}",
             ", ".join(str(footprint.largest_micro_batch(size * _GIB, share) or "-") for size in GPU_GIB),
         )
@@ -54,9 +55,10 @@ def check(plan: Plan) -> None:
     console.print(table)
     console.print(
         f"GiB are for each of {workers.num_workers} workers at ZeRO stage {workers.zero_stage}, the layers that it "
-        f"gathers and autocast's copies of weights included; activations for one micro-batch, "
-        f"{'computed anew' if workers.activation_checkpointing else 'kept'} in the backward pass, attention as flash "
-        "kernels keep it.",
+        f"gathers, encoders of captions and autocast's copies of weights included; activations "
+        f"for one micro-batch, {'computed anew' if workers.activation_checkpointing else 'kept'} in the backward pass, "
+        "attention as flash kernels keep it. Hours are those of all workers together, with what is computed anew, at "
+        f"{workers.assumed_flops_per_worker:.2g} FLOP/s each (workers.assumed_flops_per_worker).",
         markup=False,
     )
     if weighed:
@@ -81,9 +83,13 @@ def embedded_stds(plan: Plan) -> dict[str, tuple[float, ...]]:
     return stds
 
 
+def _seconds_per_step(footprint: TrainingFootprint, workers: WorkersConfig) -> float:
+    return footprint.executed_flops_per_step / (workers.num_workers * workers.assumed_flops_per_worker)
+
+
 def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersConfig) -> str:
     """Return what a node needs beside its GPUs."""
-    seconds = footprint.flops_per_step / (workers.num_workers * workers.assumed_flops_per_worker)
+    seconds = _seconds_per_step(footprint, workers)
     share = task.config.training.batch_size / workers.num_workers
     cores = _GPUS_PER_NODE * footprint.draw_seconds * share / seconds
     state = footprint.checkpoint_bytes * _GPUS_PER_NODE / max(workers.num_workers, _GPUS_PER_NODE) / _GIB

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.exported_pipeline import DTYPES, PipelineParts, export_problems, write_pipeline
-from orchestration.artifacts.state_files import open_state
+from orchestration.artifacts.snapshot_loader import opened_snapshot
 from orchestration.commands.trained_row import find_row
 from orchestration.common.errors import Problem, UserError
 from orchestration.config.runtime import RuntimeConfig
@@ -40,10 +40,10 @@ def export(
     if problems := [Problem(f"{spec.path}: {row}: {key}", message) for key, message in export_problems(config)]:
         raise UserError(problems)
     store, step = open_store(spec.runtime.storage, writable=False), found.step
-    directory = TaskPaths(found.snapshots(spec)[0][0]).snapshot(step)
+    snapshot = found.snapshots(spec)[0]
     try:
         with (
-            open_state(store, directory) as (state, _),
+            opened_snapshot(store, snapshot) as state,
             _autoencoder(config, spec.runtime, store) as autoencoder,
             encoder_folder(open_place(_encoders(config, spec.runtime), spec.runtime.storage), weights=True) as encoders,
         ):

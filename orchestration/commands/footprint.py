@@ -21,6 +21,7 @@ from dfm_core.models.registry import build_network
 from dfm_core.models.text_tables import ZeroTextTable
 from dfm_core.paradigms import Batch, Paradigm, build_paradigm
 from orchestration.config.workers import WorkersConfig
+from orchestration.plan.executed_flops import executed_flops
 
 _FP32, _BF16 = 4, 2
 BF16_ACTIVATIONS = 0.59
@@ -40,6 +41,10 @@ class TrainingFootprint:
 
     num_parameters: int
     flops_per_step: int
+    executed_flops_per_step: float
+    """With what is computed anew, and encoders of captions."""
+    encoder_bytes: int
+    """Weights of an encoder of captions that runs in the worker."""
     state_bytes: int
     """Weights, gradients, moments and average that one worker holds at the ZeRO stage."""
     gathered_bytes: int
@@ -63,7 +68,8 @@ class TrainingFootprint:
 
     def largest_micro_batch(self, memory_bytes: int, share: int) -> int:
         """Return the largest micro-batch that fits and divides a worker's share of the batch; 0: none fits."""
-        free = _USABLE * memory_bytes - self.state_bytes - self.gathered_bytes - self.weight_copy_bytes
+        held = self.state_bytes + self.gathered_bytes + self.weight_copy_bytes + self.encoder_bytes
+        free = _USABLE * memory_bytes - held
         return max(
             (
                 size
@@ -117,9 +123,12 @@ def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFo
     # Recomputed blocks let go of their copies.
     copied = counted - sum(blocks) + max(blocks) if frugal else counted
     has_average = bool(config.training.ema_decay)
+    captions = config.data.described and config.data.described.captions
     return TrainingFootprint(
         counted,
-        training_flops(config, cost, 1),
+        flops := training_flops(config, cost, 1),
+        executed_flops(config, flops, 1, workers),
+        captions.encoder_bytes if captions else 0,
         state_bytes(counted, workers, moving, has_average=has_average),
         _gathered_bytes(counted, max(blocks)) if workers.zero_stage == 3 else 0,
         _BF16 * copied if mixed else 0,

@@ -102,4 +102,5 @@ def _text_encoders(config: ExperimentConfig, runtime: RuntimeConfig, device: tor
     captions = config.data.described and config.data.described.captions
     if not captions or not config.data.text:
         return None
-    return load_planned_encoders(config.data.text, captions.encoders, config.data.text_length, runtime, device)
+    name, own = config.data.text, runtime.text_encoders[config.data.text]
+    return load_planned_encoders(name, own, runtime.storage, captions.encoders, config.data.text_length, device)

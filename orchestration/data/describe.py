@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
-from orchestration.data.describe_captions import caption_problems, describe_captions
+from orchestration.data.describe_captions import caption_problems, describe_captions, storage_text
 from orchestration.data.identity import absent_identity, fingerprint_of
 from orchestration.storage.retry import StorageUnavailableError
 
@@ -144,20 +144,30 @@ class DatasetInspector:
             resolution=card.latent_side(max(data.sides, default=data.side)),
             channels=card.channels,
             latent_frames=latent_frames,
-            captions=describe_captions(runtime, data, card, self.absent) if config.has_captions else None,
+            captions=describe_captions(runtime, data, card, num_samples + num_reference, self.absent)
+            if config.has_captions
+            else None,
         )
 
     @property
     def about(self) -> tuple[str, ...]:
-        """Return what was found at each place of the user's files, in words."""
+        """Return what was found at each place of the user's files, and how captions are stored, in words."""
         configs = self.runtime.datasets if self.runtime else {}
-        return tuple(
+        listed = (
             facts.text(
                 f"{name}, reference" if reference else name,
                 counts_real=configs[name].layout != "image_shards" and bool(configs[name].reference) == reference,
             )
             for (name, reference, _), facts in self._listed.items()
         )
+        return (*listed, *dict.fromkeys(self._about_captions()))
+
+    def _about_captions(self) -> Iterator[str]:
+        for data, (described, _) in self._known.items():
+            if self.runtime is not None and described is not None and described.captions is not None and data.text:
+                number = described.num_samples + described.num_reference
+                limit = self.runtime.text_encoders[data.text].store_gb
+                yield storage_text(data.dataset, replace(data, described=described), number, limit)
 
     def _facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         """Return the facts of the files, those that the sweep tells where there are no files yet.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dfm_core.catalog.autoencoders import AutoencoderCard
 from dfm_core.config import DataConfig
@@ -12,7 +13,9 @@ from orchestration.common.errors import known_names
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe_autoencoders import KeyProblem
 from orchestration.data.describe_text_encoders import describe_text_encoders
+from orchestration.data.identity import caption_bytes
 
+_VALUE_BYTES = {"bf16": 2, "fp32": 4}
 _PATCH = 2
 """Patches of the models that read captions, in positions of a latent."""
 _OF_CLASSES = ("side", "frames", "stride", "mirrored")
@@ -44,11 +47,12 @@ def caption_problems(runtime: RuntimeConfig, data: DataConfig) -> Iterator[KeyPr
 
 
 def describe_captions(
-    runtime: RuntimeConfig, data: DataConfig, card: AutoencoderCard, absent: dict[str, str]
+    runtime: RuntimeConfig, data: DataConfig, card: AutoencoderCard, num_captions: int, absent: dict[str, str]
 ) -> CaptionsDescription:
     """Return the facts of captions and their encoders.
 
-    Args: absent: receives, by key, why files that are not there yet cannot be used.
+    Args: num_captions: at most, those of the reference included. absent: receives, by key, why files that are not there
+        yet cannot be used.
     Raises: ValueError if a side or the encoders' files do not fit; errors of the storage.
     """
     token_pixels = _PATCH * card.spatial_factor
@@ -56,5 +60,36 @@ def describe_captions(
         buckets_of(side, token_pixels)
     if not data.text:
         return CaptionsDescription(token_pixels)
-    own = describe_text_encoders(data.text, runtime.text_encoders[data.text], runtime, absent)
-    return CaptionsDescription(token_pixels, own.identity, own.token_width, own.pooled_width)
+    config = runtime.text_encoders[data.text]
+    own = describe_text_encoders(data.text, config, runtime.storage, absent)
+    described = CaptionsDescription(
+        token_pixels,
+        own.identity,
+        own.token_width,
+        own.pooled_width,
+        _VALUE_BYTES[config.precision],
+        own.token_weights,
+    )
+    stored = num_captions * caption_bytes(described, data.text_length, in_workers=False)
+    return replace(described, in_workers=stored > 1e9 * config.store_gb)
+
+
+def storage_text(name: str, data: DataConfig, num_captions: int, store_gb: float) -> str:
+    """Return how captions are stored, and why so, in words. Args: name: of the dataset."""
+    captions = data.described and data.described.captions
+    assert captions, f"{name} has captions"
+    gb = num_captions * caption_bytes(captions, data.text_length, in_workers=False) / 1e9
+    limit = f"text_encoders.{data.text}.store_gb = {store_gb:g}"
+    what = f"{name}: encodings of {num_captions:,} captions by {data.text} are at most {_gigabytes(gb)}"
+    if not captions.in_workers:
+        return f"{what}, no more than {limit}: they are stored."
+    tokens = num_captions * caption_bytes(captions, data.text_length, in_workers=True) / 1e9
+    memory = captions.encoder_bytes / 1e9
+    return (
+        f"{what}, more than {limit}: tokens are stored, {_gigabytes(tokens)}, and T5 runs in each worker and "
+        f"evaluator, {_gigabytes(memory)} of memory."
+    )
+
+
+def _gigabytes(number: float) -> str:
+    return f"{number:,.0f} GB" if number >= 100 else f"{number:.2g} GB"

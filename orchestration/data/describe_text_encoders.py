@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.config.datasets import TextEncodersConfig
-from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.data.identity import absent_identity
 from orchestration.storage.store import Store
 
@@ -19,6 +19,8 @@ _WEIGHTS = ".safetensors"
 _READ = (".json", ".txt", ".model", _WEIGHTS)
 _LOOKED_AT, _NUM_LOOKS = 65_536, 16
 """Parts of weights that are looked at, beside their length, as of backbones: T5 has 9.5 GB, a minute to read."""
+_USUAL_WEIGHTS = 4_762_310_656
+"""T5's encoder of FLUX."""
 
 
 @dataclass(frozen=True)
@@ -28,28 +30,31 @@ class TextEncodersDescription:
     identity: str
     token_width: int
     pooled_width: int
+    token_weights: int
+    """Weights of the encoder of tokens."""
 
 
 def describe_text_encoders(
-    name: str, config: TextEncodersConfig, runtime: RuntimeConfig, absent: dict[str, str]
+    name: str, config: TextEncodersConfig, storage: StorageConfig, absent: dict[str, str]
 ) -> TextEncodersDescription:
-    """Return the facts of text encoders, without their widths if they are not there yet.
+    """Return the facts of text encoders; of those that are not there yet no widths, and the size of FLUX's.
 
-    Args: absent: receives, by key, why files that are not there yet cannot be used.
+    Args: storage: the sweep's, with whose options files are read. absent: receives, by key, why files that are not
+        there yet cannot be used.
     Raises: ValueError if they are not what they should be; errors of the storage.
     """
     from dfm_core.models.flux.text_encoders import read_text_encoder_card
     from orchestration.data.user_files import open_place
 
-    store = open_place(config.files, runtime.storage)
+    store = open_place(config.files, storage)
     names = encoder_files(store)
     if not names:
         absent[f"text_encoders.{name}"] = f"{config.files}: there are no folders {', '.join(PARTS)}"
-        return TextEncodersDescription(f"{absent_identity(config.files)}:{config.precision}", 0, 0)
+        return TextEncodersDescription(f"{absent_identity(config.files)}:{config.precision}", 0, 0, _USUAL_WEIGHTS)
     with encoder_folder(store, weights=False) as folder:
         card = read_text_encoder_card(folder)
     identity = f"{_fingerprint(store, names)}:{config.precision}"
-    return TextEncodersDescription(identity, card.token_width, card.pooled_width)
+    return TextEncodersDescription(identity, card.token_width, card.pooled_width, card.token_weights)
 
 
 def encoder_files(store: Store) -> dict[str, int]:

@@ -23,6 +23,10 @@ _LATENT_BYTES = 4
 """Bytes of each value: mean and standard deviation in bf16."""
 _PIXEL_BYTES = 2
 _COLOURS = 3
+TOKENS_KEPT = "tokens"
+_TOKEN_BYTES = 4
+_USUAL_TEXT_WIDTHS = 4096, 768
+"""T5's and CLIP's of FLUX, for encoders that are not there yet."""
 
 
 @cache
@@ -101,8 +105,23 @@ def texts_payload(data: DataConfig) -> dict[str, Any] | None:
 
 
 def texts_digest(data: DataConfig) -> str:
-    """Return the digest of the task that encodes the captions of a dataset; "" if it has none."""
+    """Return the digest of the encodings of the captions of a dataset, wherever they are made; "" if it has none."""
     payload = texts_payload(data)
+    return digest_of(payload) if payload is not None else ""
+
+
+@cache
+def stored_texts_payload(data: DataConfig) -> dict[str, Any] | None:
+    """Return all that decides what is stored of the captions: their encodings, or tokens that readers encode."""
+    payload = texts_payload(data)
+    if payload is None or not (data.described and data.described.captions and data.described.captions.in_workers):
+        return payload
+    return {**payload, "kept": TOKENS_KEPT}
+
+
+def stored_texts_digest(data: DataConfig) -> str:
+    """Return the digest of the task that stores a dataset's captions; "" if it has none."""
+    payload = stored_texts_payload(data)
     return digest_of(payload) if payload is not None else ""
 
 
@@ -135,6 +154,15 @@ def latents_bytes(data: DataConfig, described: DataDescription) -> int:
     )
     values = sum(values * side**2 // max(data.sides) ** 2 for side in data.sides) or values
     return values * (2 if data.mirrored else 1) * (_PIXEL_BYTES if described.encoder == PIXELS else _LATENT_BYTES)
+
+
+def caption_bytes(captions: CaptionsDescription, text_length: int, *, in_workers: bool) -> int:
+    """Return the size of one caption in a store. Args: in_workers: of its tokens instead of their encodings."""
+    tokens, pooled = captions.token_width, captions.pooled_width
+    if not tokens:
+        tokens, pooled = _USUAL_TEXT_WIDTHS
+    of_tokens = _TOKEN_BYTES if in_workers else captions.value_bytes * tokens
+    return text_length * of_tokens + captions.value_bytes * pooled
 
 
 def pixels_bytes(data: DataConfig) -> int:

@@ -10,7 +10,7 @@ import torch
 
 from dfm_core.config import DataConfig
 from dfm_core.data.captions.caption import CAPTIONED, caption_number
-from dfm_core.data.captions.text_store import POOLED, TOKENS
+from dfm_core.data.captions.text_store import NUMBERS, POOLED, TOKENS
 from dfm_core.data.encoding.store_assembly import (
     EncodedPart,
     StoreIdentity,
@@ -23,6 +23,7 @@ from dfm_core.models.flux.text_encoders import TextEncoders
 from orchestration.artifacts.samples.captioned_latents import read_captions
 from orchestration.artifacts.samples.text_encodings import publish_texts
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
+from orchestration.data.identity import TOKENS_KEPT
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder
@@ -31,6 +32,8 @@ from orchestration.tasks.task import EncodeTask
 
 CAPTIONS_PER_PART = 64
 """256 MiB of FLUX's encodings."""
+TOKENS_PER_PART = 16_384
+"""Captions of which tokens are stored; 56 MiB of FLUX's."""
 
 
 class CaptionEncoder:
@@ -43,17 +46,17 @@ class CaptionEncoder:
 
     def num_parts(self, task: EncodeTask) -> int:
         """See `PartEncoder`."""
-        return -(-len(self._captions(task)) // CAPTIONS_PER_PART)
+        return -(-len(self._captions(task)) // _per_part(task))
 
     def encode(self, task: EncodeTask, number: int, num_parts: int, batch_samples: int) -> float:
         """See `PartEncoder`."""
         started, encoders = time.monotonic(), self._encoders(task.config.data)
-        own = self._captions(task)[number * CAPTIONS_PER_PART : (number + 1) * CAPTIONS_PER_PART]
-        batches = [encoders.encode(own[begin : begin + batch_samples]) for begin in range(0, len(own), batch_samples)]
-        tensors = {
-            TOKENS: torch.cat([batch.tokens.cpu() for batch in batches]),
-            POOLED: torch.cat([batch.pooled.cpu() for batch in batches]),
-        }
+        own = self._captions(task)[number * _per_part(task) : (number + 1) * _per_part(task)]
+        encode = encoders.encode_pooled if _keeps_tokens(task) else encoders.encode
+        batches = [encode(own[begin : begin + batch_samples]) for begin in range(0, len(own), batch_samples)]
+        tokens = torch.cat([batch.tokens.cpu() for batch in batches])
+        kept = {NUMBERS: tokens.to(torch.int32)} if _keeps_tokens(task) else {TOKENS: tokens}
+        tensors = {**kept, POOLED: torch.cat([batch.pooled.cpu() for batch in batches])}
         cut = sum(sum(batch.cut) for batch in batches), sum(sum(batch.pooled_cut) for batch in batches)
         paths, numbers = TaskPaths(task.digest), torch.tensor([caption_number(caption) for caption in own])
         num_bytes = sum(tensor.nbytes for tensor in tensors.values())
@@ -96,6 +99,15 @@ class CaptionEncoder:
 
     def _part(self, place: str) -> EncodedPart:
         return read_part(self._store.read(place), self._store.uri(place))
+
+
+def _keeps_tokens(task: EncodeTask) -> bool:
+    """Return whether tokens are stored, whose readers encode them."""
+    return task.payload.get("kept") == TOKENS_KEPT
+
+
+def _per_part(task: EncodeTask) -> int:
+    return TOKENS_PER_PART if _keeps_tokens(task) else CAPTIONS_PER_PART
 
 
 def _cut_file(paths: TaskPaths, number: int) -> str:

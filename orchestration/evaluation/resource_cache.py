@@ -30,12 +30,12 @@ from orchestration.artifacts.samples.captioned_latents import read_captions
 from orchestration.artifacts.samples.latents import latent_cache
 from orchestration.artifacts.samples.planned_text_encoders import load_planned_encoders
 from orchestration.artifacts.samples.real_images import RealSamples, open_real
-from orchestration.artifacts.samples.text_encodings import open_texts
+from orchestration.artifacts.samples.text_encodings import open_text_table
 from orchestration.artifacts.task_record import read_checked
 from orchestration.config.files import FileConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache, given_files
-from orchestration.data.identity import PIXELS, is_embedded, pixels_digest, texts_digest
+from orchestration.data.identity import PIXELS, is_embedded, pixels_digest, stored_texts_digest
 from orchestration.evaluation.sample_conditions import CaptionConditions, ClassConditions, SampleConditions
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
@@ -116,8 +116,12 @@ class ResourceCache:
         identity = captions.encoders
         return self._keep(
             ("text_encoders", identity, str(data.text_length)),
-            lambda: load_planned_encoders(data.text, identity, data.text_length, self._runtime, self._device),
+            lambda: self._planned_encoders(data, identity),
         )
+
+    def _planned_encoders(self, data: DataConfig, identity: str) -> TextEncoders:
+        config, storage = self._runtime.text_encoders[data.text], self._runtime.storage
+        return load_planned_encoders(data.text, config, storage, identity, data.text_length, self._device)
 
     def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:
         """Return the function from a model's output to 8-bit pixels, with as many channels as the real images."""
@@ -154,14 +158,15 @@ class ResourceCache:
         assert data.described is not None, "captioned images are described"
         cache = latent_cache(self._runtime.workers)
         images = self._keep(("captioned", pixels_digest(data)), lambda: open_captioned_images(data, self._store, cache))
-        texts = texts_digest(data)
-        table = self._keep(("texts", texts), lambda: open_texts(self._store, TaskPaths(texts).latents, cache))
+        place = TaskPaths(texts := stored_texts_digest(data)).latents
+        table = self._keep(
+            ("texts", texts), lambda: open_text_table(self._store, place, cache, lambda: self.text_encoders(data))
+        )
         return CaptionConditions(images, table, max(data.sides) // data.described.resolution)
 
     def text_targets(self, data: DataConfig, template: str, labels: Tensor) -> Tensor:
         """Return CLIP's features of the captions of samples, [B, D]: a template's with the class, or their own."""
-        clip = self.network("clip")
-        assert isinstance(clip, ClipNetwork), "captions are CLIP's"
+        clip = self._clip()
         if data.sides:
             digest = pixels_digest(data)
             rows = self._keep(("caption features", digest), lambda: _features_by_number(self._captions(digest), clip))
@@ -172,6 +177,16 @@ class ResourceCache:
             lambda: clip.text([template.replace("{}", name) for name in names]).cpu(),
         )
         return features[labels]
+
+    def num_cut_captions(self, data: DataConfig) -> tuple[int, int]:
+        """Return how many captions of the test images CLIP does not see whole, and how many there are."""
+        captions = [*self._captions(pixels_digest(data)).values()]
+        return self._clip().num_cut(captions), len(captions)
+
+    def _clip(self) -> ClipNetwork:
+        clip = self.network("clip")
+        assert isinstance(clip, ClipNetwork), "captions are CLIP's"
+        return clip
 
     def label_names(self, data: DataConfig, labels: Tensor) -> list[str]:
         """Return the names of samples' labels, for people: classes, or captions."""

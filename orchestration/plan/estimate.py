@@ -12,6 +12,7 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import hours
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.evaluation_families import family_flops, group_into_families
+from orchestration.plan.executed_flops import executed_flops
 from orchestration.plan.measuring_cost import looking_flops
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
@@ -70,13 +71,13 @@ def estimate(
         sampling_speeds: FLOP/s of evaluations, likewise.
     """
     workers, todo = plan.spec.runtime.workers, tasks_to_run(plan, done)
-    training = {
-        task.digest: task.flops * (1 - max(0, steps.get(task.digest, 0) - task.start_step) / max(1, task.num_steps))
-        for task in todo
-        if isinstance(task, TrainTask)
+    trainings = [task for task in todo if isinstance(task, TrainTask)]
+    left = {
+        task.digest: 1 - max(0, steps.get(task.digest, 0) - task.start_step) / max(1, task.num_steps)
+        for task in trainings
     }
-    seconds = sum(training[task.digest] / _speed(task, workers, speeds) for task in todo if task.digest in training)
-    startup = _startup_seconds([task for task in todo if isinstance(task, TrainTask)], workers, speeds)
+    seconds = sum(left[task.digest] * _training_seconds(task, workers, speeds) for task in trainings)
+    startup = _startup_seconds(trainings, workers, speeds)
     sampling = 0.0
     for family in group_into_families([task for task in todo if isinstance(task, EvaluateTask)]):
         flops = family_flops(family)
@@ -87,7 +88,7 @@ def estimate(
     seconds += looking / workers.assumed_flops_per_worker
     num_bytes = sum(task.num_bytes for task in todo)
     basis = _basis(todo, speeds, workers.assumed_flops_per_worker)
-    total = sum(training.values())
+    total = sum(left[task.digest] * task.flops for task in trainings)
     prices = plan.spec.runtime.prices
     return Estimate(len(todo), total, sampling, num_bytes, seconds + startup, basis, speeds, startup, prices)
 
@@ -120,8 +121,14 @@ def is_short(task: Task, workers: WorkersConfig, speeds: Mapping[str, Speed]) ->
     """
     if not isinstance(task, TrainTask):
         return False
-    seconds = task.flops / (workers.num_workers * _speed(task, workers, speeds))
+    seconds = _training_seconds(task, workers, speeds) / workers.num_workers
     return seconds < 60.0 * workers.reuse_under_minutes
+
+
+def _training_seconds(task: TrainTask, workers: WorkersConfig, speeds: Mapping[str, Speed]) -> float:
+    """Return the accelerator-seconds of a training's own steps."""
+    flops = executed_flops(task.config, task.flops, task.num_steps, workers)
+    return flops / _speed(task, workers, speeds)
 
 
 def _speed(task: Task, workers: WorkersConfig, speeds: Mapping[str, Speed]) -> float:

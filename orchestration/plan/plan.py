@@ -185,7 +185,10 @@ def _shared_training(
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
     raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
     files = runtime.backbones[first.config.model.start].files if starts_from_files(first.config) else None
-    started = first.initial, raw_steps, files or "", first.continued
+    data = first.config.data
+    is_live = bool(data.described and data.described.captions and data.described.captions.in_workers)
+    encoders = runtime.text_encoders[data.text] if is_live else None
+    started = first.initial, raw_steps, files or "", first.continued, encoders
     return train_task(first.config, title, until, tuple(sorted(snapshots)), *started)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from orchestration.artifacts.task_record import COST_METRIC, STARTUP, TaskRecord, read_record
+from orchestration.artifacts.task_record import COST_METRIC, EXECUTED, STARTUP, TaskRecord, read_record
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import PublishedPlan, UnreadablePlanError, published_sweeps, read_published
 from orchestration.storage.store import Store
@@ -36,6 +36,7 @@ class _Run:
     """Work and cost of one training, by its record."""
 
     flops: float
+    """As they were executed."""
     seconds: float
     """Accelerator-seconds, the start included."""
     startup_seconds: float | None
@@ -64,6 +65,7 @@ def measured_speeds(
         if record is None or _on_gpu(record) != plan.spec.runtime.workers.use_gpu:
             continue
         cost, work = record.metrics.get(COST_METRIC, 0.0), record.metrics.get("training_flops", 0.0)
+        work = float(record.about.get(EXECUTED, work))
         if cost > 0 and work > 0:
             device = str(record.about.get("worker", {}).get("gpu", ""))
             startup, num_workers = _startup_of(record.about), int(record.about.get("world_size", 1))

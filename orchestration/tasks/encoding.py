@@ -10,13 +10,14 @@ from orchestration.common.digests import digest_of
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, AutoencoderRecipes, recipe_digest
 from orchestration.data.identity import (
     PIXELS,
+    caption_bytes,
     latents_bytes,
     latents_digest,
     latents_payload,
     pixels_bytes,
     pixels_digest,
     pixels_payload,
-    texts_payload,
+    stored_texts_payload,
 )
 from orchestration.tasks.task import EncodeTask, FinetuneAutoencoderTask, Task
 
@@ -45,15 +46,15 @@ def pixels_task(config: ExperimentConfig) -> EncodeTask | None:
 
 def texts_task(config: ExperimentConfig) -> EncodeTask | None:
     """Return the task that encodes the captions of a config's images; None: their labels are classes."""
-    data, payload = config.data, texts_payload(config.data)
+    data, payload = config.data, stored_texts_payload(config.data)
     if payload is None:
         return None
     assert data.described is not None, "what is encoded was described"
     assert data.described.captions is not None, "captions are encoded"
     captions, number = data.described.captions, data.described.num_samples + data.described.num_reference
-    # Both networks run in two bytes a value or four; captions that occur twice are encoded once.
-    num_bytes = 2 * number * (data.text_length * captions.token_width + captions.pooled_width)
-    title = f"{data.dataset}, captions by {data.text}"
+    # Captions that occur twice are encoded once.
+    num_bytes = number * caption_bytes(captions, data.text_length, in_workers=captions.in_workers)
+    title = f"{data.dataset}, {'tokens of ' if captions.in_workers else ''}captions by {data.text}"
     inputs = latents_digest(data), pixels_digest(data)
     return EncodeTask(digest_of(payload), title, dict(payload), inputs, config, num_bytes, number)
 

@@ -10,7 +10,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from orchestration.common.digests import digest_of
-from orchestration.data.identity import pixels_digest, texts_digest
+from orchestration.data.identity import pixels_digest, stored_texts_digest, texts_digest
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.measurement import measured_metrics, sampling_payload
 from orchestration.tasks.metric_task import MeasurementInputs, metric_task
@@ -32,6 +32,7 @@ def evaluate_task(
     }
     # Sample i of captioned images has the caption and the shape of test image i.
     conditions = [pixels_digest(config.data), texts_digest(config.data)] if config.data.sides else []
+    read = [pixels_digest(config.data), stored_texts_digest(config.data)] if config.data.sides else []
     if conditions:
         generated |= {"conditions": conditions}
     networks = inputs.files.looked_at_by(networks_of(metrics))
@@ -41,7 +42,7 @@ def evaluate_task(
     cost = model_cost(config, card_of(config.data).shape)
     return replace(
         task,
-        inputs=(*(train for train, _ in snapshots), *filter(None, conditions), *task.inputs),
+        inputs=(*(train for train, _ in snapshots), *filter(None, read), *task.inputs),
         flops=sampling_flops(config, cost, evaluation.num_samples),
         snapshots=snapshots,
         at_step=step,

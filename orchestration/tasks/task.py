@@ -11,7 +11,9 @@ from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.catalog.metrics import MetricName
 from dfm_core.config import ExperimentConfig
 from dfm_core.metrics.protocol import Protocol
+from orchestration.config.datasets import TextEncodersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
+from orchestration.data.identity import stored_texts_digest
 from orchestration.storage.layout import SnapshotRef, TaskPaths
 
 TaskKind = Literal[
@@ -98,8 +100,8 @@ class TrainingTask(Task):
 
     @property
     def texts(self) -> str:
-        """Digest of the task that encoded the captions of its images; "" if their labels are classes."""
-        return str(self.payload["data"].get("texts", ""))
+        """Digest of the task that stored the captions of its images; "" if their labels are classes."""
+        return stored_texts_digest(self.config.data) if "texts" in self.payload["data"] else ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ class TrainTask(TrainingTask):
     """Place of the user's files of the backbone that it starts from; "": there are none."""
     continued: SnapshotRef | None = None
     """Training, and its last step, whose whole state it takes over; its own steps are those after it."""
+    encoders: TextEncodersConfig | None = None
+    """Encoders of captions that run in its workers; None: their encodings are stored."""
 
     @property
     def start_step(self) -> int:

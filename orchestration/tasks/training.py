@@ -11,7 +11,8 @@ from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.model import DECOMPOSITION_SETTINGS, MODEL_SIZES
 from dfm_core.config.plain import as_plain
 from orchestration.common.digests import digest_of, without_neutral
-from orchestration.data.identity import latents_digest, texts_digest, training_identity
+from orchestration.config.datasets import TextEncodersConfig
+from orchestration.data.identity import latents_digest, stored_texts_digest, training_identity
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.task import PyramidTask, TrainTask
 
@@ -126,19 +127,23 @@ def train_task(
     raw_steps: tuple[int, ...] = (),
     start_files: str = "",
     continued: SnapshotRef | None = None,
+    encoders: TextEncodersConfig | None = None,
 ) -> TrainTask:
     """Return the task of one trajectory, at least up to `until_step`.
 
     Args: start_files: place of the user's files that it starts from. continued: training, and its last step, whose
-        whole state it takes over.
+        whole state it takes over. encoders: of captions, where they run in its workers.
     """
     payload = train_payload(config, initial, continued)
-    read = latents_digest(config.data), texts_digest(config.data)
+    read = latents_digest(config.data), stored_texts_digest(config.data)
     inputs = (*read, payload.get("pyramid"), *(ref[0] for ref in (initial, continued) if ref is not None))
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
     states = _STATES_PER_PARAMETER if config.training.ema_decay else _STATES_PER_PARAMETER - 1
-    checkpoint, snapshot = states * cost.num_trained, cost.num_parameters
+    checkpoint, starts = states * cost.num_trained, initial is not None or bool(start_files)
+    # What did not move stays where the training started.
+    snapshot = cost.num_trained if starts and config.model.described is not None else cost.num_parameters
+    snapshot = 0 if starts and not until_step else snapshot
     return TrainTask(
         digest_of(payload),
         title,
@@ -153,4 +158,5 @@ def train_task(
         raw_steps=raw_steps,
         start_files=start_files,
         continued=continued,
+        encoders=encoders,
     )

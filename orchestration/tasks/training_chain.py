@@ -84,7 +84,7 @@ def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     ends = sorted({*(change.after_step for change in changes), training.steps})
     chain: list[ChainedTraining] = []
     for number, end in enumerate(ends):
-        continued, initial = None, None if chain else start_snapshot(config)
+        continued, initial = None, start_snapshot(config)  # which later ones need for what is frozen
         if chain:
             training = replace(training, **dict[str, Any](changes[number - 1].settings))
             continued = (chain[-1].digest, chain[-1].until_step)

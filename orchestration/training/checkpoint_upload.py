@@ -70,7 +70,8 @@ class StateUploads:
         self._wait(f"step {step}")
         copies = self._host.take(self._engine, {kind: None for one in artifacts for kind in one.kinds})
         kinds = {kind: None for one in artifacts for kind in one.kinds if one.frozen}
-        frozen = self._host.take(self._engine, kinds, frozen=True)
+        left_out = {name for one in artifacts if one.frozen for name in one.unmoved.names}
+        frozen = self._host.take(self._engine, kinds, frozen=True, left_out=left_out)
         self._step, self._published = step, published
         self._under_way = in_background(f"checkpoint-{step}", lambda: self._upload(artifacts, copies, frozen))
 
@@ -95,7 +96,11 @@ class StateUploads:
     def _upload(self, artifacts: Sequence[StateArtifact], copies: Copies, frozen: Copies) -> None:
         for artifact in artifacts:
             more = frozen if artifact.frozen else {}
-            pieces = {kind: [*copies[kind], *more.get(kind, [])] for kind in artifact.kinds}
+            left_out = artifact.unmoved.names
+            pieces = {
+                kind: [piece for piece in (*copies[kind], *more.get(kind, [])) if piece.name not in left_out]
+                for kind in artifact.kinds
+            }
             entry = self._put_pieces(artifact, pieces)
             if self._rank == 0:
                 self._publish(artifact, entry)
@@ -135,7 +140,7 @@ class StateUploads:
                 self._store.put(path, f"{artifact.directory}/{path.name}")
                 entries.append(FileEntry.of(path))
         pieces = merge_indexes(index_from_plain(receipt["pieces"]) for receipt in receipts)
-        about = {**artifact.about, "pieces": pieces}
+        about = {**artifact.about, **artifact.unmoved.about(), "pieces": pieces}
         is_ours = self._store.publish(artifact.directory, entries, about, may_replace=not artifact.is_final)
         return entries if is_ours else self._earlier(artifact)
 

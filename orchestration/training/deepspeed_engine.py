@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic
 
@@ -94,9 +94,9 @@ class DeepSpeedEngine(Generic[Model]):
         self._ema = {piece.name: piece.values.clone() for piece in self.pieces("weight") if training.ema_decay}
 
     @property
-    def has_frozen(self) -> bool:
-        """True if some weights are not trained."""
-        return len(self._trained) < len(self._weights)
+    def frozen(self) -> Collection[str]:
+        """Names of the weights that are not trained."""
+        return self._weights.keys() - self._trained.keys()
 
     @property
     def model(self) -> Model:

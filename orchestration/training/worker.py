@@ -8,7 +8,7 @@ import json
 import logging
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -29,13 +29,15 @@ from dfm_core.training.state import SnapshotCard, empty_model, initialize_model
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.learned_pyramid import read_pyramid
 from orchestration.artifacts.snapshot_loader import opened_snapshot
-from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record, write_record
+from orchestration.artifacts.task_record import COST_METRIC, EXECUTED, TaskRecord, read_record, write_record
 from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts
+from orchestration.artifacts.unmoved_weights import UnmovedWeights
 from orchestration.cluster.address import reach_nodes_directly
 from orchestration.common.redaction import shown
 from orchestration.control.failure_policy import MEMORY, failure_of
 from orchestration.control.progress_board import find_progress_board
 from orchestration.control.work_queue import finish, trainings_of
+from orchestration.plan.executed_flops import executed_flops
 from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
@@ -48,7 +50,7 @@ from orchestration.training.train_request import TrainRequest
 from orchestration.training.worker_setup import (
     agreed_reason,
     gather_texts,
-    open_text_table,
+    open_captions,
     open_training_data,
     use_kernels,
     worker_device,
@@ -97,6 +99,18 @@ class _TrainingWorker:
         self.artifacts = TrainingArtifacts(request.open_store(), task.digest)
         self.started = time.monotonic()
         self.shape = card_of(task.config.data).shape
+        self.origins: Mapping[str, str] = {}
+        """Tensor of the backbone by the name of the weight that it gave."""
+        self.frozen: Collection[str] = ()
+        """Names of the weights that are not trained."""
+
+    def unmoved(self, step: int) -> UnmovedWeights:
+        """Return the weights that are after a step what they were in the backbone; before the first step, all."""
+        names = {name: origin for name, origin in self.origins.items() if not step or name in self.frozen}
+        if self.task.initial is not None:
+            return UnmovedWeights(names, snapshot=self.task.initial)
+        described = self.config.model.described
+        return UnmovedWeights(names, files=self.task.start_files, identity=described.identity if described else "")
 
     def run(self) -> None:
         task, store = self.task, self.artifacts.store
@@ -104,7 +118,7 @@ class _TrainingWorker:
         dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers, batch_size)
         texts = None
         if task.texts and not reason:
-            texts, reason = open_text_table(task.texts, store, self.workers)
+            texts, reason = open_captions(self.request, task, store, worker_device())
         if agreed_reason(self.request, reason) or dataset is None:
             return
         pyramid = read_pyramid(store, task.pyramid) if task.pyramid else None
@@ -121,7 +135,7 @@ class _TrainingWorker:
         device = worker_device()
         use_kernels(deterministic=self.config.training.deterministic)
         engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
-        if engine.has_frozen and not self._initialize(engine):  # no checkpoint holds what is frozen
+        if engine.frozen and not self._initialize(engine):  # no checkpoint holds what is frozen
             engine.close()
             return
         run = CheckpointedRun(
@@ -188,6 +202,7 @@ class _TrainingWorker:
                 reason = _unreadable(error)
             if agreed_reason(self.request, reason) or start is None:  # before anybody waits for others' weights
                 return False
+            self.origins, self.frozen = start.origins, engine.frozen
             initialize_model(engine.module, self.config, engine.whole, start.origins)
             try:
                 with stack.pop_all():
@@ -208,20 +223,21 @@ class _TrainingWorker:
         earlier = read_record(self.artifacts.store, self.task.digest)
         if earlier is not None and earlier.step > until:
             return  # a longer run of this trajectory is on record; this one only filled in a snapshot
-        cost = run.cost()
+        cost, flops = run.cost(), training_flops(self.config, model, self.task.num_steps)
+        executed = executed_flops(self.config, flops, self.task.num_steps, self.workers)
         result = TaskRecord(
             digest=self.task.digest,
             kind="train",
             metrics={
                 COST_METRIC: cost.accelerator_seconds,
-                "training_flops": float(training_flops(self.config, model, self.task.num_steps)),
+                "training_flops": float(flops),
                 "training_images": float(self.task.num_steps * self.config.training.batch_size),
                 "num_parameters": float(model.num_parameters),
             },
             seconds=cost.seconds,
             step=until,
             curve=tuple(rows),
-            about={"scale_std": list(run.scale_std), **run.about()},
+            about={"scale_std": list(run.scale_std), EXECUTED: executed, **run.about()},
         )
         write_record(self.artifacts.store, result)
 
@@ -256,8 +272,9 @@ class _Snapshots:
         def published() -> None:  # evaluations can begin while the training goes on
             self._board.published.remote(task.digest, step)
 
-        artifacts = [worker.artifacts.raw_weights(step)] if step in task.raw_steps else []
+        unmoved = worker.unmoved(step)
+        artifacts = [worker.artifacts.raw_weights(step, unmoved)] if step in task.raw_steps else []
         if step in task.snapshot_steps:
             card = SnapshotCard(step, worker.shape, self._scale_std)
-            artifacts.append(worker.artifacts.snapshot(worker.config, card, self._pyramid, published))
+            artifacts.append(worker.artifacts.snapshot(worker.config, card, self._pyramid, published, unmoved))
         return artifacts

@@ -16,15 +16,18 @@ from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.latents.prefetch import Prefetch
 from dfm_core.data.training_data import TrainingData
+from dfm_core.models.flux.text_encoders import TextEncoders
 from dfm_core.models.text_tables import TextTable
 from orchestration.artifacts.samples.captioned_latents import open_captioned
 from orchestration.artifacts.samples.latents import latent_cache, open_latents
-from orchestration.artifacts.samples.text_encodings import open_texts
+from orchestration.artifacts.samples.planned_text_encoders import load_planned_encoders
+from orchestration.artifacts.samples.text_encodings import open_text_table
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.startup.full_precision import multiply_in_fp32
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import TrainRequest
 
 
@@ -92,12 +95,23 @@ def open_training_data(
     return LatentSamples(opened, data.window_shards, prefetch), ""
 
 
-def open_text_table(texts: str, store: Store, workers: WorkersConfig) -> tuple[TextTable | None, str]:
-    """Open the encodings of a training's captions.
+def open_captions(
+    request: TrainRequest, task: TrainTask, store: Store, device: torch.device
+) -> tuple[TextTable | None, str]:
+    """Open a training's captions, with their encoders where these run in its workers.
 
     Returns: the table, or None and why it cannot be read.
     """
+    data = task.config.data
+
+    def encoders() -> TextEncoders:
+        captions = data.described and data.described.captions
+        assert captions, f"{data.dataset} has captions"
+        assert task.encoders is not None, "who reads tokens is told their encoders"
+        identity, length = captions.encoders, data.text_length
+        return load_planned_encoders(data.text, task.encoders, request.storage, identity, length, device)
+
     try:
-        return open_texts(store, TaskPaths(texts).latents, latent_cache(workers)), ""
-    except (FileNotFoundError, DamagedLatentsError) as error:
+        return open_text_table(store, TaskPaths(task.texts).latents, latent_cache(request.workers), encoders), ""
+    except (FileNotFoundError, DamagedLatentsError, ValueError) as error:
         return None, f"the captions it trains on cannot be read: {error}"

@@ -18,7 +18,7 @@ FORMAT = 1
 LabelKind = Literal["label", "caption"]
 LABELS: Mapping[LabelKind, str] = {"label": "int32", "caption": "int64"}
 """Name of the tensor of a shard that holds its labels, [n] -> its type: classes, or numbers of captions."""
-DTYPE_BYTES: Mapping[str, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "uint8": 1}
+DTYPE_BYTES: Mapping[str, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "int32": 4, "uint8": 1}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

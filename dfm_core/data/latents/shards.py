@@ -27,6 +27,7 @@ TORCH_DTYPES: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
     "float32": torch.float32,
+    "int32": torch.int32,
     "uint8": torch.uint8,
 }
 _LABEL_DTYPES: Mapping[str, torch.dtype] = {"int32": torch.int32, "int64": torch.int64}
@@ -34,6 +35,7 @@ _BITS: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
     "bfloat16": (torch.int16, np.int16),
     "float16": (torch.int16, np.int16),
     "float32": (torch.int32, np.int32),
+    "int32": (torch.int32, np.int32),
     "uint8": (torch.uint8, np.uint8),
 }
 """Types of the same size that numpy knows: it copies rows several times as fast as torch does."""

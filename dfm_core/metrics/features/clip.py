@@ -51,6 +51,10 @@ class ClipNetwork(MovableNetwork):
         features = {"image": self._model.text_projection(pooled)}
         return checked_features(self.card, features, len(captions))["image"]
 
+    def num_cut(self, captions: Sequence[str]) -> int:
+        """Return how many captions have more than 77 tokens, start and end included."""
+        return sum(len(self._tokenizer(caption, verbose=False)["input_ids"]) > MAX_TOKENS for caption in captions)
+
     def _padded(self, token_ids: Sequence[Sequence[int]]) -> Tensor:
         """Token ids, [B, 77]. Padding needs no mask: attention is causal, and the feature is read at the end token."""
         ids = torch.full((len(token_ids), MAX_TOKENS), self._tokenizer.pad_token_id)

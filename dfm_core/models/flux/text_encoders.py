@@ -36,6 +36,8 @@ class TextEncoderCard:
     """Width of CLIP's text model, 768 for FLUX."""
     pooled_length: int
     """Tokens that CLIP sees, 77."""
+    token_weights: int
+    """Weights of T5, 4.8 billion for FLUX."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class EncodedCaptions:
     """Encodings of captions, on the device of the encoders."""
 
     tokens: Tensor
-    """[B, L, D_text], padded to L."""
+    """[B, L, D_text], padded to L; [B, L] of `TextEncoders.encode_pooled`."""
     pooled: Tensor
     """[B, D_pooled]."""
     cut: tuple[bool, ...]
@@ -64,15 +66,29 @@ class TextEncoders:
     t5_tokenizer: PreTrainedTokenizerBase
     t5: T5EncoderModel
 
-    @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> EncodedCaptions:
         """Encode captions as `FluxPipeline.encode_prompt` does, with this length."""
+        pooled = self.encode_pooled(captions)
+        return EncodedCaptions(self.encode_tokens(pooled.tokens), pooled.pooled, pooled.cut, pooled.pooled_cut)
+
+    @torch.no_grad()
+    def encode_pooled(self, captions: Sequence[str]) -> EncodedCaptions:
+        """Encode captions by CLIP alone; in the place of their encodings stand T5's tokens, [B, L] int64."""
         tokens, cut = _tokens(self.t5_tokenizer, captions, self.length)
         pooled_tokens, pooled_cut = _tokens(self.clip_tokenizer, captions, self.card.pooled_length)
-        device = self.t5.device
-        states = self.t5(tokens.to(device), output_hidden_states=False)[0]
-        pooled = self.clip(pooled_tokens.to(device), output_hidden_states=False).pooler_output
-        return EncodedCaptions(states, pooled, cut, pooled_cut)
+        with torch.autocast(self.t5.device.type, enabled=False):
+            rows = [self.clip(own[None].to(self.t5.device)).pooler_output for own in pooled_tokens]
+        return EncodedCaptions(tokens, torch.cat(rows), cut, pooled_cut)
+
+    @torch.no_grad()
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Return T5's encodings of tokens, [B, L, D_text]; each caption's are a function of itself alone, bitwise:
+        in a batch they would be rounded by its size.
+
+        Args: tokens: [B, L] int.
+        """
+        with torch.autocast(self.t5.device.type, enabled=False):
+            return torch.cat([self.t5(own[None].to(self.t5.device, torch.int64))[0] for own in tokens])
 
 
 def _tokens(
@@ -99,6 +115,7 @@ def read_text_encoder_card(folder: Path) -> TextEncoderCard:
         token_width=_size(configs[T5], "d_model", t5),
         pooled_width=_size(configs[CLIP], "hidden_size", clip),
         pooled_length=_size(configs[CLIP], "max_position_embeddings", clip),
+        token_weights=_t5_weights(configs[T5], t5),
     )
 
 
@@ -173,6 +190,17 @@ def _size(config: dict[str, Any], key: str, folder: Path) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(f"{folder / _CONFIG}: {key} is {value!r}; a whole number is needed")
     return value
+
+
+def _t5_weights(config: dict[str, Any], folder: Path) -> int:
+    """Return the weights of T5's encoder: embeddings, and in each layer attention, a feed-forward part, often gated,
+    and two norms; all layers share one table of positions."""
+    keys = ("d_model", "d_kv", "num_heads", "d_ff", "num_layers", "vocab_size")
+    width, per_head, heads, hidden, layers, tokens = (_size(config, key, folder) for key in keys)
+    maps = 3 if str(config.get("feed_forward_proj", "")).startswith("gated-") else 2
+    layer = 4 * width * per_head * heads + maps * width * hidden + 2 * width
+    positions = config.get("relative_attention_num_buckets", 32) * heads
+    return int(layers * layer + tokens * width + positions + width)
 
 
 def _check_vocabulary(folder: Path, num_rows: int) -> None:

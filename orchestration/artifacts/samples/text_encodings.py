@@ -1,14 +1,16 @@
-"""Encodings of captions in the store: a store of latents, and the numbers of its captions in their order."""
+"""Captions in the store, encoded or as tokens: a store of latents, and the numbers of its captions in their order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dfm_core.data.captions.text_store import TextStore
+from dfm_core.data.captions.text_store import NUMBERS, LiveTexts, TextStore
 from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest
 from dfm_core.data.latents.shard_cache import ShardCache
+from dfm_core.models.flux.text_encoders import TextEncoders
+from dfm_core.models.text_tables import TextTable
 from orchestration.artifacts.samples.latents import open_latents, publish_latents
 from orchestration.storage.store import Store
 
@@ -24,8 +26,17 @@ def publish_texts(store: Store, directory: str, manifest: LatentManifest, number
     publish_latents(store, directory, manifest)
 
 
+def open_text_table(store: Store, directory: str, cache: ShardCache, encoders: Callable[[], TextEncoders]) -> TextTable:
+    """Open published captions as a model reads them.
+
+    Args: encoders: loads what encodes tokens, where these are what is stored. Raises: as `open_texts`; what it raises.
+    """
+    opened = open_texts(store, directory, cache)
+    return LiveTexts(opened, encoders().encode_tokens) if opened.holds(NUMBERS) else opened
+
+
 def open_texts(store: Store, directory: str, cache: ShardCache) -> TextStore:
-    """Open a published store of encodings.
+    """Open a published store of encodings, or of tokens.
 
     Raises: as `open_latents`; DamagedLatentsError if it holds something else.
     """

@@ -14,7 +14,7 @@ from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.compute import model_cost
 from dfm_core.config import ExperimentConfig, ModelConfig, TrainingConfig
 from dfm_core.config.choices import ModelSize
-from dfm_core.config.data import DataDescription
+from dfm_core.config.data import CaptionsDescription, DataDescription
 from dfm_core.config.model import BackboneDescription
 from dfm_core.config.training import AdapterConfig
 from dfm_core.data.image_dataset import load_dataset
@@ -147,6 +147,24 @@ def test_flux_dev_is_weighed_as_its_plan_says() -> None:
     assert weighed.checkpoint_bytes / 1e9 == pytest.approx(143, abs=0.5)
     assert weighed.gathered_bytes / 2**30 == pytest.approx(5.6, abs=0.05)
     assert weighed.flops_per_step == 6 * 192 * FluxArchitecture().macs(4096, 512, 1)
+    # All of it once more, and nothing for captions that are stored.
+    assert weighed.executed_flops_per_step == pytest.approx(weighed.flops_per_step * 4 / 3)
+    assert weighed.encoder_bytes == 0
+    # FLUX.md counts 2.7 GiB: with 24 x 4608 x 4608 fp32 weights of attention, 1.9 GiB, which flash kernels never keep.
+    assert weighed.recomputed_bytes / 2**30 == pytest.approx(0.75, abs=0.05)
+
+
+def test_an_encoder_of_captions_in_the_workers_is_weighed() -> None:
+    captions = CaptionsDescription(16, "x:bf16", 4096, 768, encoder_weights=4_762_310_656, in_workers=True)
+    described = DataDescription("x", "flux:x", (), 10, 5, "y", 128, 16, captions=captions)
+    stored, live = flux_config(1), flux_config(1, {"data.described": described, "data.sides": (1024,)})
+    weighed, before = footprint_of(live, EIGHT_GPUS), footprint_of(stored, EIGHT_GPUS)
+    assert weighed.encoder_bytes / 1e9 == pytest.approx(9.5, abs=0.05)
+    assert weighed.flops_per_step == before.flops_per_step
+    more = (weighed.executed_flops_per_step - before.executed_flops_per_step) / weighed.flops_per_step
+    assert more == pytest.approx(0.022, abs=0.001)  # of 512 px, 0.076
+    most = [one.largest_micro_batch(80 * 2**30, 24) for one in (before, weighed)]
+    assert most[0] > most[1] >= 4
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dfm_core.data.captions.caption import caption_number
+from dfm_core.data.captions.text_store import LiveTexts, TextStore
 from dfm_core.models.flux.text_encoders import load_text_encoders
 from dfm_core.models.text_tables import NULL_CAPTION
 from orchestration.artifacts.samples.latents import latent_cache
-from orchestration.artifacts.samples.text_encodings import open_texts
+from orchestration.artifacts.samples.text_encodings import open_text_table, open_texts
 from orchestration.artifacts.task_record import read_record
+from orchestration.config.datasets import TextEncodersConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.encoding import caption_encoder
@@ -22,6 +28,7 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.encoding import latents_task, pixels_task, texts_task
 from orchestration.tasks.task import Task
+from orchestration.tasks.training import train_payload, train_task
 from orchestration.training.worker_setup import open_training_data
 from tests.support.captioned_files import caption, captioned_config, captioned_runtime, make_captioned
 from tests.support.encodings import small_parts
@@ -89,11 +96,71 @@ def test_rows_of_captions_are_those_of_the_encoders(files: Path, store: Store) -
     assert torch.allclose(rows.pooled.float(), wanted.pooled, atol=1e-6)
 
 
-def test_encoding_of_captions_that_was_cut_off_goes_on(
-    files: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+def with_tokens_stored(runtime: RuntimeConfig, **changed: Any) -> RuntimeConfig:
+    """As if any store of encodings were too large."""
+    return replace(runtime, text_encoders={"tiny": replace(runtime.text_encoders["tiny"], store_gb=0.0, **changed)})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_captions_encoded_where_they_are_read_are_bitwise_the_stored_ones(
+    files: Path, store: Store, precision: Literal["fp32", "bf16"]
 ) -> None:
-    monkeypatch.setattr(caption_encoder, "CAPTIONS_PER_PART", 3)
     runtime = captioned_runtime(files)
+    stored = replace(runtime, text_encoders={"tiny": TextEncodersConfig(str(files / "encoders"), precision)})
+    live, tables = with_tokens_stored(runtime, precision=precision), []
+    for own in (stored, live):
+        *_, texts = encoded(store, own)
+        encoders = Bench(store, runtime=own).evaluator._resources
+        place, cache = TaskPaths(texts.digest).latents, latent_cache(WORKERS)
+        data = texts.config.data
+        tables.append(open_text_table(store, place, cache, lambda own=encoders, data=data: own.text_encoders(data)))
+    assert [type(table) for table in tables] == [TextStore, LiveTexts]
+    numbers = [caption_number(caption(number)) for number in (4, 7, 4, 1)]
+    for labels in (torch.tensor([NULL_CAPTION, *numbers]), torch.tensor(numbers[1:]), torch.tensor(numbers[:1])):
+        first, second = (table.rows(labels) for table in tables)
+        assert first.tokens.dtype == (torch.float32 if precision == "fp32" else torch.bfloat16)
+        assert torch.equal(first.tokens, second.tokens)
+        assert torch.equal(first.pooled, second.pooled)
+    with pytest.raises(KeyError, match="the caption of number 5 was not encoded"):
+        tables[1].rows(torch.tensor([5]))
+
+
+def test_where_captions_are_encoded_changes_the_task_and_nothing_that_is_trained(files: Path) -> None:
+    runtime = captioned_runtime(files)
+    stored, live = captioned_config(runtime), captioned_config(with_tokens_stored(runtime))
+    assert train_payload(stored) == train_payload(live)
+    tasks = [texts_task(config) for config in (stored, live)]
+    assert None not in tasks
+    first, second = (task for task in tasks if task is not None)
+    assert first.digest != second.digest
+    assert first.title == "flowers, captions by tiny"
+    assert second.title == "flowers, tokens of captions by tiny"
+    assert first.num_bytes == 25 * 4 * (16 * 16 + 12)
+    assert second.num_bytes == 25 * 4 * (16 + 12)
+    assert [train_task(config, "", 1, ()).texts for config in (stored, live)] == [first.digest, second.digest]
+
+
+@pytest.mark.parametrize(
+    ("store_gb", "told"),
+    [
+        (1.0, r"flowers: encodings of 25 captions by tiny are at most 2.7e-05 GB, no more than .*store_gb = 1: they"),
+        (0.0, r"more than text_encoders.tiny.store_gb = 0: tokens are stored, 2.8e-06 GB, and T5 runs in each worker"),
+    ],
+)
+def test_a_plan_says_how_captions_are_stored_and_by_which_limit(files: Path, store_gb: float, told: str) -> None:
+    runtime = captioned_runtime(files)
+    encoders = {"tiny": replace(runtime.text_encoders["tiny"], store_gb=store_gb)}
+    inspector = DatasetInspector(replace(runtime, text_encoders=encoders))
+    inspector.describe(replace(captioned_config(runtime).data, described=None))
+    assert re.search(told, inspector.about[-1])
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_encoding_of_captions_that_was_cut_off_goes_on(
+    files: Path, store: Store, monkeypatch: pytest.MonkeyPatch, *, tokens: bool
+) -> None:
+    monkeypatch.setattr(caption_encoder, "TOKENS_PER_PART" if tokens else "CAPTIONS_PER_PART", 3)
+    runtime = with_tokens_stored(captioned_runtime(files)) if tokens else captioned_runtime(files)
     latents, pixels, texts = tasks_of(runtime)
     bench = Bench(store, runtime=runtime)
     bench.run(latents)
@@ -126,6 +193,13 @@ def test_digests_follow_what_was_encoded_and_no_more(files: Path, tmp_path: Path
     assert changed[2].digest != first[2].digest
     wider = tasks_of(runtime, data__sides=(32, 64))
     assert wider[0].digest != first[0].digest
+    weights = tmp_path / "vae/diffusion_pytorch_model.safetensors"
+    shutil.copytree(files / "vae", weights.parent)
+    save_file({name: 2 * tensor for name, tensor in load_file(weights).items()}, weights)
+    autoencoders = {"tiny": replace(runtime.autoencoders["tiny"], files=str(weights.parent))}
+    decoded = tasks_of(replace(runtime, autoencoders=autoencoders))
+    assert decoded[0].digest != first[0].digest
+    assert [one.digest for one in decoded[1:]] == [one.digest for one in first[1:]]
 
 
 def test_images_too_small_are_left_out_by_name(files: Path, store: Store) -> None:

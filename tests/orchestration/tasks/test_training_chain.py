@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from dfm_core.config.model import BackboneDescription
+from dfm_core.config.training import AdapterConfig, TrainingChange
+from orchestration.data.backbone_recipe import made_backbone
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.tasks.task import EvaluateTask, TrainTask
+from orchestration.tasks.training_chain import training_chain
 from tests.orchestration.conftest import QUICKSTART, ROOT
+from tests.support.flux import TINY_FLUX, tiny_flux
 
 SWEEPS = ROOT / "sweeps"
 SETTINGS = (
@@ -98,3 +103,16 @@ def test_pyramidal_flow_has_a_digest_of_what_it_reads(setting: str, values: str,
     own = ("paradigm=pyramidal_flow", *SETTINGS[1:3], "evaluation.at_steps=[]")
     plan = make_plan(load_sweep(QUICKSTART, [f"parts={{p: {{grid: {{{setting}: {values}}}}}}}", *own]))
     assert len(plan.of_kind(TrainTask)) == count
+
+
+def test_every_stretch_of_an_adapters_training_knows_where_its_frozen_weights_are() -> None:
+    described = BackboneDescription(made_backbone("flux", ("a-training", 7)), TINY_FLUX)
+    changed = {
+        "model.described": described,
+        "training.adapter": AdapterConfig(rank=2),
+        "training.steps": 4,
+        "training.changes": (TrainingChange(2, (("learning_rate", 1e-4),)),),
+    }
+    chain = training_chain(tiny_flux(1, changed))
+    assert [link.initial for link in chain] == [("a-training", 7)] * 2
+    assert [link.continued for link in chain] == [None, (chain[0].digest, 2)]

@@ -114,7 +114,7 @@ def worker(rank: int, meeting: str, folder: str) -> None:
             "moments": sum(values.numel() for _, _, values in engine.pieces("exp_avg")),
             "kinds": engine.kinds,
             "held": held,
-            "has_frozen": engine.has_frozen,
+            "frozen": sorted(engine.frozen),
         }
         (Path(folder) / f"{run.name}-{rank}.json").write_text(json.dumps(found))
         engine.close()
@@ -171,7 +171,7 @@ def test_only_what_is_trained_moves_and_has_moments(folder: Path, run: Run) -> N
             "proj_out",
         }
     assert sum(one["moments"] for one in workers) == sum(before[name].numel() for name in trained)
-    assert all(one["has_frozen"] == (len(trained) < len(before)) for one in workers)
+    assert all(set(one["frozen"]) == before.keys() - trained for one in workers)
     expected = (
         ["weight", "exp_avg", "exp_avg_sq"] if "average" in run.name else ["weight", "ema", "exp_avg", "exp_avg_sq"]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.models.flux.pretrained_files import open_pretrained
+from dfm_core.training.state import load_snapshot
 from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.state_files import open_state
 from orchestration.artifacts.task_record import read_record
@@ -111,6 +112,51 @@ def test_checkpoints_hold_what_is_trained_and_no_average(trained: Trained) -> No
         assert not state.sizes("ema")
         names = {name.removeprefix("network.") for name in state.sizes("exp_avg")}
     assert names == {f"{layer}.{kind}" for layer in ("x_embedder", "proj_out") for kind in ("weight", "bias")}
+
+
+def test_snapshots_hold_what_moved_and_lead_to_the_rest(trained: Trained) -> None:
+    layers = {f"{layer}.{kind}" for layer in ("x_embedder", "proj_out") for kind in ("weight", "bias")}
+    for what, step, held in (("projections", 2, layers), ("flux", 0, set[str]())):
+        directory = TaskPaths(trained.training(what).digest).snapshot(step)
+        with open_state(trained.store, directory) as (state, about):
+            assert {name.removeprefix("network.") for name in state.sizes("ema")} == held
+        unmoved = about["unmoved"]
+        assert unmoved["files"] == str(trained.files / "transformer")
+        assert len(unmoved["names"]) + len(held) == len(trained.weights(what, step))
+        with pytest.raises(ValueError, match=r"did not move in its training.*DFMPipeline.from_sweep"):
+            load_snapshot(trained.store.path(directory))
+    assert "unmoved" not in trained.store.manifest(TaskPaths(trained.training("ft").digest).snapshot(5))["about"]
+
+
+def test_weights_that_are_no_more_where_a_snapshot_leads_are_told(trained: Trained) -> None:
+    config = trained.files / "transformer/config.json"
+    content = config.read_text()
+    try:
+        config.write_text(content.replace("{", '{"more": 1,', 1))
+        with pytest.raises(FileNotFoundError, match=r"did not move are those of .*: its files have changed; put the"):
+            trained.weights("projections")
+        config.unlink()
+        with pytest.raises(FileNotFoundError, match=r"config\.json: is not there; put the files there again"):
+            trained.weights("projections")
+    finally:
+        config.write_text(content)
+    assert trained.weights("projections")
+
+
+def test_captions_encoded_in_a_worker_train_bitwise_as_stored_ones_do(trained: Trained, tmp_path: Path) -> None:
+    limit = ["text_encoders.tiny.store_gb=0", f"storage.root={tmp_path}"]
+    plan, store = make_plan(load_sweep(trained.files.parent / "flux.yaml", limit)), Store(str(tmp_path))
+    wanted = trained.training("projections")
+    task = plan.tasks[wanted.digest]
+    assert isinstance(task, TrainTask)
+    assert task.texts != wanted.texts
+    bench = Bench(store, runtime=plan.spec.runtime)
+    for one in plan.of_kind(EncodeTask):
+        bench.run(one)
+    only = {digest: one for digest, one in plan.tasks.items() if one is task}
+    assert train(store, replace(plan, tasks=only)) == []
+    own, stored = (read_snapshot(one, (task.digest, 2)).model.state_dict() for one in (store, trained.store))
+    assert all(torch.equal(own[name], weight) for name, weight in stored.items())
 
 
 def test_two_stages_learn_from_where_one_does(trained: Trained) -> None:

@@ -21,7 +21,8 @@ from dfm_core.data.latents.shard_cache import ShardCache
 from tests.support.latent_stores import LocalSource
 
 BATCH = 4
-SHAPES = ((Bucket(8, 8), (3, 4)), (Bucket(16, 8), (5,)))
+SHAPES = ((Bucket(8, 8), (3, 4)), (Bucket(16, 8), (5,)), (Bucket(8, 16), (3,)))
+"""Images in each shard of each shape; the last has fewer than a batch."""
 
 
 def captioned_store(

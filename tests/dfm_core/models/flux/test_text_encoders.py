@@ -28,7 +28,9 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_encodings_are_those_of_the_pipeline(made: Path, dtype: torch.dtype) -> None:
+def test_encodings_are_those_of_the_pipeline_bitwise_whatever_else_a_batch_holds(
+    made: Path, dtype: torch.dtype
+) -> None:
     from diffusers import FluxPipeline
 
     encoders = load_text_encoders(made, LENGTH, CPU, dtype)
@@ -41,11 +43,12 @@ def test_encodings_are_those_of_the_pipeline(made: Path, dtype: torch.dtype) -> 
         tokenizer_2=encoders.t5_tokenizer,
         transformer=None,
     )
-    with torch.no_grad():
-        tokens, pooled, _ = pipeline.encode_prompt(CAPTIONS, device=CPU, max_sequence_length=LENGTH)
     ours = encoders.encode(CAPTIONS)
-    assert torch.equal(ours.tokens, tokens)
-    assert torch.equal(ours.pooled, pooled)
+    for at, caption in enumerate(CAPTIONS):
+        with torch.no_grad():
+            tokens, pooled, _ = pipeline.encode_prompt(caption, device=CPU, max_sequence_length=LENGTH)
+        assert torch.equal(ours.tokens[at : at + 1], tokens)
+        assert torch.equal(ours.pooled[at : at + 1], pooled)
     assert ours.tokens.shape == (4, LENGTH, TOKEN_WIDTH)
 
 
@@ -66,9 +69,11 @@ def test_words_have_encodings_of_their_own(made: Path) -> None:
 
 
 def test_card_is_read_without_weights(folder: Path) -> None:
+    t5 = load_text_encoders(folder, LENGTH, CPU, torch.float32).t5
+    weights = sum(weight.numel() for weight in t5.parameters())
     for path in folder.rglob("*.safetensors"):
         path.unlink()
-    assert read_text_encoder_card(folder) == TextEncoderCard(TOKEN_WIDTH, POOLED_WIDTH, 77)
+    assert read_text_encoder_card(folder) == TextEncoderCard(TOKEN_WIDTH, POOLED_WIDTH, 77, weights)
     with pytest.raises(ValueError, match="text_encoder: cannot be loaded"):
         load_text_encoders(folder, LENGTH, CPU, torch.float32)
 
