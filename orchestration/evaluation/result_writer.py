@@ -136,7 +136,7 @@ class ResultWriter:
             if score.spread is not None:
                 metrics[f"{name}_spread"] = score.spread
         about = {
-            "notes": {name: list(score.notes) for name, score in sorted(scores.items()) if score.notes},
+            "notes": self._notes(task, scores),
             "protocols": {name: asdict(protocol) for name, protocol in task.protocols.items()},
             ERRORS: errors_of_scores(scores),
         }
@@ -157,6 +157,16 @@ class ResultWriter:
         if cost.images:  # by one evaluator
             costs["images_per_second"] = cost.images / max(cost.seconds, 1e-9)
         return _result(task, {**metrics, **costs}, files, about)
+
+    def _notes(self, task: MetricTask, scores: Mapping[MetricName, Score]) -> dict[str, list[str]]:
+        """Return what has to be said of numbers, by metric."""
+        notes: dict[str, list[str]] = {name: list(score.notes) for name, score in sorted(scores.items()) if score.notes}
+        if task.config.data.sides and "clip_similarity" in scores:
+            cut, count = self._resources.num_cut_captions(task.config.data)
+            if cut:
+                told = f"{cut:,} of {count:,} captions were cut at CLIP's 77 tokens"
+                notes.setdefault("clip_similarity", []).append(told)
+        return notes
 
     def _all_scores(self, task: MetricTask, statistics: Sequence[Statistics]) -> dict[MetricName, Score]:
         scores: dict[MetricName, Score] = {}

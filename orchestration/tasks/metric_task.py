@@ -144,6 +144,12 @@ def _label_sampling(config: ExperimentConfig) -> str:
     return "captions of the test images" if config.data.sides else config.evaluation.label_sampling
 
 
+def _settings(metric: MetricName, config: ExperimentConfig) -> str:
+    if METRICS[metric].statistic == "clip_similarity" and config.data.sides:  # each image's own captions
+        return "captions cut at CLIP's 77 tokens"
+    return settings_text(metric, config.evaluation)
+
+
 def _protocol(
     metric: MetricName, config: ExperimentConfig, inputs: MeasurementInputs, num_samples: int, *, sampled: bool
 ) -> Protocol:
@@ -161,5 +167,5 @@ def _protocol(
         guidance=config.sampling.guidance if sampled else 1.0,
         ema_decay=config.training.ema_decay if averaged else 0.0,
         label_sampling=_label_sampling(config) if sampled else "of the images",
-        settings=settings_text(metric, config.evaluation),
+        settings=_settings(metric, config),
     )

@@ -47,3 +47,7 @@ def test_table_3_in_small_runs_from_drawn_emoji_to_its_table(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     values = table(tmp_path / "store/reports/table3_small")
     assert set(values) == {"flux", "flux_ft", "flux_dfm"}
+    again = python("orchestration/sweep.py", str(ROOT / "sweeps/table3_small.yaml"), *places)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "started" not in again.stdout
+    assert table(tmp_path / "store/reports/table3_small") == values

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.test_own_head import kill_group, listening
 from tests.support.ports import free_port
 from tests.support.ray_nodes import NodePlan, ray_cluster
+from tests.support.small_flux_site import write_small_flux_site
 from tests.support.small_site import write_small_site
 from tests.support.sweeps import ROOT, environment, python, wait_until
 
@@ -33,6 +34,20 @@ def test_a_sweep_of_the_paper_runs_unedited_to_its_tables(site: Path, tmp_path: 
     done = python("orchestration/sweep.py", f"sweeps/{sweep}.yaml", *options, seconds=3600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_reported(tmp_path / "reports" / sweep)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_table_3_runs_unedited_to_its_tables(tmp_path: Path) -> None:
+    """At the paper's sides, 512 and 1024 px, so with the fewest steps and samples that show all of it."""
+    site = write_small_flux_site(tmp_path / "site")
+    few = ["training.steps=2", "evaluation.num_samples=4", "training.batch_size=2", "workers.micro_batch_size=2"]
+    few += [f"autoencoders.flux_se.made.training.{key}=2" for key in ("steps", "batch_size")]
+    options = ("--site", str(site), "--with", str(TINY), f"storage.root={tmp_path}/store", *few)
+    done = python("orchestration/sweep.py", "sweeps/table3.yaml", *options, seconds=7200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_reported(tmp_path / "store/reports/table3")
+    assert list((tmp_path / "store/reports/table3/figures").glob("samples-2-gallery.png"))
 
 
 def assert_reported(report: Path) -> None:

@@ -75,7 +75,7 @@ class Engine:
 
     rank, world_size, device = 0, 1, torch.device("cpu")
     kinds: tuple[StateKind, ...] = ("weight", "ema")
-    has_frozen = False
+    frozen: tuple[str, ...] = ()
 
     def __init__(self, digest: str) -> None:
         self._digest = digest

@@ -73,6 +73,21 @@ def test_the_start_of_workers_is_learned_and_does_not_slow_the_steps(store: Stor
     assert found.startup_seconds == 40.0
 
 
+def test_what_is_computed_anew_takes_time_and_is_no_work_that_counts(store: Store) -> None:
+    kept, anew = (estimated(store, tiny_plan(f"workers.activation_checkpointing={on}")) for on in ("false", "true"))
+    assert anew.training_flops == kept.training_flops
+    more = anew.accelerator_seconds - kept.accelerator_seconds
+    assert more == pytest.approx(kept.training_flops / 3 / 2.5e10)
+
+
+def test_a_speed_is_of_what_was_executed(store: Store) -> None:
+    other = tiny_plan(OTHER)
+    publish(store, other, "other")
+    (train,) = other.of_kind(TrainTask)
+    flops = train_of(other, store, seconds=50.0, executed_flops=2.0 * train.flops)
+    assert f"at {2 * flops / 50:.2g} FLOP/s a worker" in str(estimated(store, tiny_plan()))
+
+
 def test_evaluations_cost_what_those_on_record_did(store: Store) -> None:
     other = tiny_plan(OTHER)
     publish(store, other, "other")

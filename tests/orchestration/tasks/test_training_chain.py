@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dfm_core.config.data import DataDescription
 from dfm_core.config.model import BackboneDescription
 from dfm_core.config.training import AdapterConfig, TrainingChange
 from orchestration.data.backbone_recipe import made_backbone
@@ -109,6 +110,7 @@ def test_every_stretch_of_an_adapters_training_knows_where_its_frozen_weights_ar
     described = BackboneDescription(made_backbone("flux", ("a-training", 7)), TINY_FLUX)
     changed = {
         "model.described": described,
+        "data.described": DataDescription("x", "k", (), 9, 5, "y", 8, 4),
         "training.adapter": AdapterConfig(rank=2),
         "training.steps": 4,
         "training.changes": (TrainingChange(2, (("learning_rate", 1e-4),)),),
