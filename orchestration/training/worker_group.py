@@ -60,20 +60,25 @@ class WorkerGroup:
         """Give the workers a training, and return when all of them have completed it.
 
         Args: leaving: once set, no more calls of Ray are made.
-        Raises: whatever ended the run; WorkersEndedError if it ended without an error, or Ray is left.
+        Raises: whatever ended the run; RayActorError if the queue is lost; WorkersEndedError if the run ended without
+            an error, or Ray is left. The workers have ended then, or end with Ray.
         """
         if self._only is not None:
             request = replace(request, run_directory=f"{self._directory}/{self._name}")
-        serial, freed = self._put(request, leaving), time.monotonic()
-        done = self._queue.done.remote(serial)
-        while not _is_there(done, leaving):
-            if self._run.done():
-                self._run.result()
-                raise WorkersEndedError("the workers ended before their training")
-            if time.monotonic() - freed > _FREE_SECONDS:
-                freed = time.monotonic()
-                free_placement_groups()
-        ray.get(done)
+        try:
+            serial, freed = self._put(request, leaving), time.monotonic()
+            done = self._queue.done.remote(serial)
+            while not _is_there(done, leaving):
+                if self._run.done():
+                    self._run.result()
+                    raise WorkersEndedError("the workers ended before their training")
+                if time.monotonic() - freed > _FREE_SECONDS:
+                    freed = time.monotonic()
+                    free_placement_groups()
+            ray.get(done)
+        except ray.exceptions.RayActorError:
+            self._await_end(leaving)
+            raise
 
     @property
     def has_begun(self) -> bool:
@@ -113,6 +118,14 @@ class WorkerGroup:
         while not _is_there(answer, leaving):
             pass
         return int(ray.get(answer))
+
+    def _await_end(self, leaving: Event) -> None:
+        """Return when the run has ended, whose queue is lost: its workers notice at the end of their training. Beside
+        them another attempt would write the same checkpoints, and theirs are none the worse."""
+        while self.is_alive:
+            if leaving.is_set():
+                raise WorkersEndedError(RAY_IS_LEFT)
+            wait([self._run], POLL_SECONDS)
 
     def _trainer(self) -> TorchTrainer:
         workers = self._workers

@@ -6,8 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from tests.simulation.__main__ import caught_at
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.worlds import caught_at
 
 IN_CI = ("manifest first", "file forgotten", "missing retried", "always from zero")
 """Mutants that a few worlds notice."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.simulation.__main__ import Report, run_all, verdict_of
 from tests.simulation.run import Verdict
 from tests.simulation.scenario import KINDS, Fault, Scenario, draw
 from tests.simulation.shrink import scenarios
+from tests.simulation.worlds import Report, run_all, verdict_of
+from tests.support.sweeps import ROOT
 
 _MOST_SECONDS = 120
 NUM_SEEDS = 700
@@ -54,7 +57,20 @@ def test_a_world_is_the_same_again(simulate: Simulate) -> None:
     assert first.turns > 100
 
 
+def test_the_command_runs_worlds_in_processes_of_their_own() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_MOST_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "\n2 worlds, " in done.stdout
+
+
 FOUND: dict[str, Scenario] = {
+    "a work queue is lost, and its workers train on beside those of the next attempt": Scenario(
+        563,
+        ("one checkpoint", "edited"),
+        (Fault("queue lost", 154, 9, 183), Fault("storage partial", 141, 7, 172), Fault("tracker away", 150, 6, 57)),
+        num_cpus=(3, 1),
+    ),
     "two drivers open one search in the same moment": Scenario(
         13, ("search, asha",), (Fault("second driver", 2),), num_cpus=(2,)
     ),
