@@ -28,6 +28,8 @@ class TrackingConfig:
     """Talk to a server on another machine over http, which sends every password and number in clear."""
     register_best: bool = False
     """Make the best snapshot of each part, by the sweep's first metric, a version of a registered model."""
+    system_metrics: bool = False
+    """Show MLflow's system metrics (CPUs, memory, disk, network, GPUs) of each node in its trainings' runs."""
 
 
 def _database(url: str) -> str:

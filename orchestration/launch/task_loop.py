@@ -41,12 +41,13 @@ class Launcher:
         called in every round.
         """
         store, workers = context.store, context.workers
+        told = context.plan.spec.runtime.tracking.system_metrics
         self._context, self._capacity_now, self._early_exit = context, capacity, early_exit
         self._board_name, self._progress_board = start_progress_board()
         self._running = RunningTasks(
             WorkerGroupPool(
                 workers,
-                lambda task: request_of(task, store, workers, self._board_name),
+                lambda task: request_of(task, store, workers, self._board_name, system_metrics=told),
                 lambda only: WorkerGroup(store, workers, only),
                 lambda task: is_short(task, workers, context.speeds),
             )

@@ -29,6 +29,8 @@ def missing_packages(spec: SweepSpec) -> Iterator[Problem]:
     if any(one.frames and one.dataset in spec.runtime.datasets for one in data):
         yield from _missing(f"{spec.path}: datasets", "av", _EXTRA.format("video"))
     yield from _missing_driver("tracking.uri", spec.runtime.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI"))
+    if spec.runtime.tracking.system_metrics and spec.runtime.workers.use_gpu:
+        yield from _missing(f"{spec.path}: tracking.system_metrics", "pynvml", _EXTRA.format("gpu"))
     if spec.searches:
         yield from _missing_driver("search_storage", spec.runtime.search_storage)
 

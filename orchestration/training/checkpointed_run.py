@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
+import ray.train
 from ray.train import get_preemption_info
 
 from dfm_core.training.curve import CurveRow
@@ -25,10 +26,11 @@ from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import SnapshotRef, TaskPaths
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import TrainTask
+from orchestration.tracking.node_metrics import NodeMetrics
 from orchestration.training.checkpoint_upload import StateUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import COMPILATION_SECONDS, StepWatch, end_hung
-from orchestration.training.run_report import Pace, Throughput, report_checkpoint
+from orchestration.training.run_report import Pace, Throughput, of_all_ranks, report_checkpoint
 from orchestration.training.train_request import TrainRequest
 from orchestration.training.worker_setup import agreed_reason, gather_texts
 
@@ -95,7 +97,10 @@ class CheckpointedRun(Observer):
         start, self.rows = resumed
         self.batch_size, self.pace = batch_size, Pace(start)
         flops = self.task.flops / max(1, self.task.num_steps) if isinstance(self.task, TrainTask) else 0.0
-        self.throughput = Throughput(start, batch_size, flops, self.engine.world_size, self.engine.device)
+        device, node = self.engine.device, None
+        if self.request.system_metrics and ray.train.get_context().get_local_rank() == 0:
+            node = NodeMetrics(has_gpu=device.type == "cuda")
+        self.throughput = Throughput(start, batch_size, flops, self.engine.world_size, device, node)
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
             self.progress_board, self.engine, limit, lambda: self.cost().accelerator_seconds, get_preemption_info
@@ -239,10 +244,11 @@ class CheckpointedRun(Observer):
 
     def log(self, row: CurveRow) -> None:
         self.rows.append(row)
+        # For MLflow alone: a curve is the same on any machine, its speed is not.
+        own = json.dumps(self.throughput.metrics(int(row["step"])))
+        ranks = [json.loads(text) for text in gather_texts(own, self.engine.device)]
         if self.engine.rank == 0:
-            # For MLflow alone: a curve is the same on any machine, its speed is not.
-            speed = self.throughput.metrics(int(row["step"]))
-            self.progress_board.curve.remote(self.task.digest, [row | speed])
+            self.progress_board.curve.remote(self.task.digest, [row | of_all_ranks(ranks)])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
         artifacts = self._missing_artifacts(step)

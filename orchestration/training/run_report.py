@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ray.train
 import torch
 
 from orchestration.storage.store import Store
+from orchestration.tracking.node_metrics import SYSTEM, NodeMetrics
 
 POINTER = "checkpoint.json"
 
@@ -43,17 +44,45 @@ def report_checkpoint(
 
 _PEAK_TFLOPS = {"A100": 312, "A800": 312, "H100": 989, "H200": 989, "B200": 2250, "L40S": 362, "GH200": 989}
 """Dense bf16 rate of matrix products by part of a GPU's name, from its maker's data sheets."""
+_APART = {"data_wait_ms_per_step": 1.0, "host_memory_gib": 0.1, "gpu_memory_gib": 0.1}
+"""Numbers that each rank has of its own -> how far they may lie apart before they are told rank by rank. Images a
+second are not among them: ranks step together."""
+
+
+def of_all_ranks(ranks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the numbers of a training from those of its ranks: of what each has of its own the largest, and all of
+    them where they differ; system metrics by node, if there are several."""
+    numbers = {name: value for name, value in ranks[0].items() if not name.startswith(SYSTEM)}
+    for name, apart in _APART.items():
+        values = [rank[name] for rank in ranks if name in rank]
+        if not values:
+            continue
+        numbers[name] = max(values)
+        if max(values) - min(values) > apart:
+            numbers |= {f"ranks/{name}_{rank}": value for rank, value in enumerate(values)}
+    nodes = [{name: value for name, value in rank.items() if name.startswith(SYSTEM)} for rank in ranks]
+    nodes = [node for node in nodes if node]
+    for number, node in enumerate(nodes):
+        of_node = f"{SYSTEM}node_{number}/" if len(nodes) > 1 else SYSTEM
+        numbers |= {of_node + name.removeprefix(SYSTEM): value for name, value in node.items()}
+    return numbers
 
 
 class Throughput:
     """Speed, waits and memory of one worker since the point of the curve before."""
 
     def __init__(
-        self, step: int, batch_size: int, flops_per_step: float, world_size: int, device: torch.device
+        self,
+        step: int,
+        batch_size: int,
+        flops_per_step: float,
+        world_size: int,
+        device: torch.device,
+        node: NodeMetrics | None = None,
     ) -> None:
-        """Args: flops_per_step: of all workers; 0: not known."""
+        """Args: flops_per_step: of all workers; 0: not known. node: that this worker tells of."""
         self._pace, self._step, self._batch_size = Pace(step), step, batch_size
-        self._flops, self._world_size, self._device = flops_per_step, world_size, device
+        self._flops, self._world_size, self._device, self._node = flops_per_step, world_size, device, node
         self._waited = 0.0
 
     def waited(self, seconds: float) -> None:
@@ -78,7 +107,7 @@ class Throughput:
             peak = next((rate for part, rate in _PEAK_TFLOPS.items() if part in name), None)
             if peak and self._flops:
                 numbers["share_of_peak_rate"] = tflops / peak
-        return numbers
+        return numbers if self._node is None else numbers | self._node.take()
 
 
 class Pace:

@@ -26,14 +26,19 @@ class TrainRequest:
     """Faults on purpose, see `fault_hook`."""
     run_directory: str = ""
     """Directory of the Ray Train run that is this training's own; "": it shares one."""
+    system_metrics: bool = False
+    """Tell MLflow's system metrics of each node."""
 
     def open_store(self) -> Store:
         return Store(self.storage.root, self.storage.options, self.storage.retry_policy)
 
 
-def request_of(task: Task, store: Store, workers: WorkersConfig, progress_board: str) -> TrainRequest:
+def request_of(
+    task: Task, store: Store, workers: WorkersConfig, progress_board: str, *, system_metrics: bool = False
+) -> TrainRequest:
     """Return the request of a training of any kind. Args: progress_board: its name."""
     assert isinstance(task, TrainingTask), f"{task.kind} is no training"
     policy = store.retry_policy
     storage = StorageConfig(store.root, store.options, policy.call_seconds, policy.retry_seconds)
-    return TrainRequest(task, workers, storage, progress_board, faults=faults_in(os.environ))
+    faults = faults_in(os.environ)
+    return TrainRequest(task, workers, storage, progress_board, faults, system_metrics=system_metrics)

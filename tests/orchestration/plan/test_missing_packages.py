@@ -20,7 +20,7 @@ SEARCH = ROOT / "sweeps" / "search_small.yaml"
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Python with what is always installed."""
     find_spec = importlib.util.find_spec
-    extra = ("diffusers", "av", "psycopg", "MySQLdb", "pymysql", "transformers")
+    extra = ("diffusers", "av", "psycopg", "MySQLdb", "pymysql", "transformers", "pynvml")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in extra else find_spec(name))
 
 
@@ -74,3 +74,10 @@ def test_a_database_needs_its_driver(uri: str, missing: str, monkeypatch: pytest
 @pytest.mark.usefixtures("bare")
 def test_a_sweep_that_needs_none_misses_none() -> None:
     assert told(QUICKSTART) == []
+
+
+@pytest.mark.usefixtures("bare")
+def test_system_metrics_of_gpus_need_nvidias_package() -> None:
+    message = "tracking.system_metrics: the package pynvml is missing: pip install 'dfm-experiments[gpu]'"
+    assert told(QUICKSTART, "tracking.system_metrics=true", "workers.use_gpu=true") == [message]
+    assert told(QUICKSTART, "tracking.system_metrics=true") == []

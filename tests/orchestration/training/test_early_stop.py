@@ -33,6 +33,8 @@ from tests.support.clock import Clock
 class Rank:
     """One of several workers, of which only worker 0 has something to say."""
 
+    device = torch.device("cpu")
+
     def __init__(self, rank: int, world_size: int, said_by_0: float = 0.0) -> None:
         self.rank, self.world_size, self._said_by_0 = rank, world_size, said_by_0
 
@@ -157,6 +159,7 @@ class Worker(CheckpointedRun):
         published = SimpleNamespace(finish=lambda: self.progress_board.calls.append(("published", ())))
         self.uploads = cast("StateUploads", published)
         monkeypatch.setattr("orchestration.training.checkpointed_run.ray.get", lambda answer: answer)
+        monkeypatch.setattr("orchestration.training.checkpointed_run.gather_texts", lambda own, _device: [own, own])
 
     def _save(self, artifacts: list[StateArtifact], step: int, curve: list[CurveRow]) -> None:
         assert artifacts == [], "nothing but the checkpoint"

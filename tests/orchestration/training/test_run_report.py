@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import pytest
 import torch
 
+from orchestration.tracking.node_metrics import NodeMetrics
 from orchestration.training import run_report
-from orchestration.training.run_report import Throughput
+from orchestration.training.run_report import Throughput, of_all_ranks
 
 FIRST = 5
 
@@ -40,3 +42,45 @@ def test_a_gpu_tells_its_memory_and_the_share_of_its_rate(monkeypatch: pytest.Mo
     meter = Throughput(0, batch_size=8, flops_per_step=989e12, world_size=1, device=torch.device("cuda"))
     numbers = meter.metrics(1)
     assert (numbers["gpu_memory_gib"], numbers["share_of_peak_rate"]) == (3.0, 0.5)
+
+
+class Node:
+    """The metrics of a node."""
+
+    def take(self) -> dict[str, float]:
+        return {"system/disk_usage_percentage": 7.0}
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_worker_that_tells_of_a_node_adds_its_metrics() -> None:
+    meter = Throughput(0, 8, 0.0, 2, torch.device("cpu"), cast("NodeMetrics", Node()))
+    assert meter.metrics(1)["system/disk_usage_percentage"] == 7.0
+
+
+def test_ranks_are_told_one_by_one_where_they_differ_else_by_the_largest() -> None:
+    ranks = [
+        {"images_per_second": 640.0, "data_wait_ms_per_step": 0.1, "host_memory_gib": 3.0, "gpu_memory_gib": 50.02},
+        {"images_per_second": 640.1, "data_wait_ms_per_step": 4.2, "host_memory_gib": 3.05, "gpu_memory_gib": 50.0},
+    ]
+    assert of_all_ranks(ranks) == {
+        "images_per_second": 640.0,
+        "data_wait_ms_per_step": 4.2,
+        "ranks/data_wait_ms_per_step_0": 0.1,
+        "ranks/data_wait_ms_per_step_1": 4.2,
+        "host_memory_gib": 3.05,
+        "gpu_memory_gib": 50.02,
+    }
+    assert of_all_ranks(ranks[:1]) == ranks[0]
+
+
+def test_nodes_have_their_number_where_there_are_several() -> None:
+    def worker(disk: float | None) -> dict[str, float]:
+        return {"images_per_second": 1.0} | ({} if disk is None else {"system/disk_usage_percentage": disk})
+
+    one, two = of_all_ranks([worker(7.0), worker(None)]), of_all_ranks([worker(7.0), worker(None), worker(9.0)])
+    assert one == {"images_per_second": 1.0, "system/disk_usage_percentage": 7.0}
+    assert two == {
+        "images_per_second": 1.0,
+        "system/node_0/disk_usage_percentage": 7.0,
+        "system/node_1/disk_usage_percentage": 9.0,
+    }

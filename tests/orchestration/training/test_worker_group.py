@@ -66,7 +66,10 @@ def test_a_training_of_its_own_run_is_seen_by_name_and_goes_on_after_a_kill(
         return started[-1]
 
     groups = WorkerGroupPool(
-        workers, lambda task: request_of(task, store, workers, name), start, is_short=lambda _task: False
+        workers,
+        lambda task: request_of(task, store, workers, name, system_metrics=True),
+        start,
+        is_short=lambda _task: False,
     )
     training = groups.submit(task)
     wait_until(lambda: training.done() or bool(frozen_worker(store)), "a worker to freeze", seconds=SECONDS)
@@ -93,7 +96,10 @@ def test_a_training_of_its_own_run_is_seen_by_name_and_goes_on_after_a_kill(
     )
     assert len(result.best_checkpoints) == workers.keep_checkpoints
     assert result.checkpoint.path.rpartition("/")[2].startswith(f"step-{task.until_step:09d}-")
-    lost = ray.get(board.take_update.remote()).lost
-    assert list(lost) == [task.digest]
+    update = ray.get(board.take_update.remote())
+    assert list(update.lost) == [task.digest]
+    (rows,) = update.rows.values()
+    for row in rows:  # of two workers on one node
+        assert {"loss", "data_wait_ms_per_step", "system/cpu_utilization_percentage"} < set(row)
     assert store.names("ray-train") == []
     ray.kill(board)
