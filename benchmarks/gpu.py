@@ -245,17 +245,23 @@ SECTIONS: dict[str, tuple[Callable[[Place], Iterator[Line]], float]] = {
 
 
 def run(place: Place, seconds: float, write: Callable[[Line], None]) -> None:
-    """Make the measurements that fit; one that fails is told and the others go on."""
-    began = time.monotonic()
+    """Make the measurements that fit; one that fails is told and the others go on.
+
+    One that takes longer than it may need ends at its next line once the time is over.
+    """
+    end = time.monotonic() + seconds
     write({"section": "settings", **asdict(place)})
     for name, (section, needs) in SECTIONS.items():
-        left = seconds - (time.monotonic() - began)
+        left = end - time.monotonic()
         if left < needs:
             write({"section": name, "skipped": f"{left:.0f} s are left, it may need {needs:.0f}"})
             continue
         try:
             for line in section(place):
                 write({"section": name, **line})
+                if time.monotonic() > end:
+                    write({"section": name, "skipped": "the rest of it: the time is over"})
+                    break
         except Exception as error:  # noqa: BLE001  the rest is worth having
             write({"section": name, "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"})
 

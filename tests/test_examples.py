@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from tests.support.clock import Clock
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,6 +109,36 @@ def test_the_gpu_benchmark_is_rehearsed_on_a_cpu(tmp_path: Path) -> None:
     sections = {line["section"] for line in lines}
     assert sections >= {"machine", "parity", "steps", "attention", "sampling", "autoencoder", "dinov2"}
     assert not [line for line in lines if "skipped" in line or ("error" in line and line["section"] != "attention")]
+
+
+def test_the_gpu_benchmark_skips_what_no_longer_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    gpu = importlib.import_module("gpu")
+    clock, lines = Clock(), list[dict[str, object]]()
+    monkeypatch.setattr(gpu, "time", clock)
+
+    def section(seconds: float) -> Callable[[object], Iterator[dict[str, object]]]:
+        def measure(_place: object) -> Iterator[dict[str, object]]:
+            for number in range(3):
+                clock.now += seconds
+                yield {"number": number}
+
+        return measure
+
+    monkeypatch.setattr(
+        gpu, "SECTIONS", {"short": (section(1), 10), "long": (section(40), 50), "last": (section(1), 5)}
+    )
+    gpu.run(gpu.Place("cpu", "nano", 16, 2), 80.0, lines.append)
+    told = [(line["section"], line.get("number", line.get("skipped"))) for line in lines[1:]]
+    assert told == [
+        ("short", 0),
+        ("short", 1),
+        ("short", 2),
+        ("long", 0),
+        ("long", 1),
+        ("long", "the rest of it: the time is over"),
+        ("last", "-3 s are left, it may need 5"),
+    ]
 
 
 @pytest.mark.slow
