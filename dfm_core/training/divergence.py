@@ -33,15 +33,11 @@ class Skips:
         self._in_a_row = already
         self._since_row = already
 
-    def is_skipped(self, norm: float, step: int, samples: range) -> bool:
-        """Return True if step number `step`, on these global sample indices, was skipped.
-
-        Args: norm: of the gradient over all workers, before clipping.
-        Raises: NotFiniteError if it is one too many.
-        """
-        if math.isfinite(norm):
+    def stepped(self, step: int, samples: range, *, skipped: bool) -> None:
+        """Note step number `step`, on these global sample indices. Raises: NotFiniteError if it is one too many."""
+        if not skipped:
             self._in_a_row = 0
-            return False
+            return
         self._in_a_row += 1
         self._since_row += 1
         if self._in_a_row >= self._most_in_a_row:
@@ -49,7 +45,6 @@ class Skips:
                 f"gradients are not finite at step {step}, the {self._in_a_row}. in a row, with samples {samples[0]} "
                 f"to {samples[-1]} of the training's order: lower training.learning_rate, or look at these images?"
             )
-        return True
 
     def taken(self) -> dict[str, float]:
         """Return the entry of the next row of the curve about steps skipped since the row before; empty if none was."""

@@ -61,9 +61,10 @@ class TrainingEngine(Protocol[Model_co]):
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's mean loss; all micro-batches of a step weigh the same."""
 
-    def step(self, learning_rate: float) -> float:
-        """Averages the gradients over workers, clips, updates weights and average. Returns the norm before clipping; if
-        that is not finite, nothing was changed, on all workers alike."""
+    def step(self, learning_rate: float) -> Tensor | None:
+        """Averages the gradients over workers, clips, updates weights and average. Returns the norm before clipping, []
+        on the device, where to read it would make the host wait for the step; None: it is not finite and nothing was
+        changed, on all workers alike."""
 
     @property
     def kinds(self) -> tuple[StateKind, ...]:
@@ -107,11 +108,11 @@ class PlainEngine(Generic[Model]):
     def backward(self, loss: Tensor) -> None:
         (loss / self._num_micro_batches).backward()  # type: ignore[no-untyped-call]
 
-    def step(self, learning_rate: float) -> float:
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training.gradient_clip))
-        if not math.isfinite(norm):
+    def step(self, learning_rate: float) -> Tensor | None:
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training.gradient_clip)
+        if not math.isfinite(float(norm)):
             self._optimizer.zero_grad()
-            return norm
+            return None
         self.num_steps += 1
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate

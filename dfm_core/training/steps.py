@@ -163,7 +163,7 @@ def run_steps(
     Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.
     """
     observer = observer or Observer()
-    rows, norms = list(curve or []), list[float]()
+    rows, norms = list(curve or []), list[Tensor]()
     # A step that is saved has a row, unless all since the row before were left out.
     skipped_before = 0 if curve is None else start_step - int(rows[-1]["step"] if rows else 0)
     skips, size = Skips(plan.most_skipped_in_a_row, skipped_before), settings.batch_size
@@ -176,14 +176,14 @@ def run_steps(
                 engine.backward(work.loss(batch))
             rate = learning_rate(settings, step)
             norm, done = engine.step(rate), step + 1
-            skipped = skips.is_skipped(norm, done, range(step * size, done * size))
-            work.stepped(skipped=skipped)
-            norms += [] if skipped else [norm]
+            skips.stepped(done, range(step * size, done * size), skipped=norm is None)
+            work.stepped(skipped=norm is None)
+            norms += [] if norm is None else [norm]
             if norms and (done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at):
                 row: CurveRow = {
                     "step": done,
                     **work.row(is_saved=done in plan.save_at),
-                    "gradient_norm": sum(norms) / len(norms),
+                    "gradient_norm": sum(torch.stack(norms).tolist()) / len(norms),
                     "learning_rate": rate,
                     "images": float(done * size),
                 }
