@@ -53,7 +53,12 @@ class FittingBatches:
         if batch.device.type != "cuda" or not self._bytes_per_pixel:
             return len(batch)
         free, _ = torch.cuda.mem_get_info(batch.device)
-        return max(1, int(_SHARE * free / (self._bytes_per_pixel * pixels)))
+        return first_part(free, self._bytes_per_pixel * pixels)
+
+
+def first_part(free_bytes: int, bytes_per_sample: int) -> int:
+    """Return how many samples are tried at first. Args: free_bytes: of the accelerator's memory."""
+    return max(1, int(_SHARE * free_bytes / bytes_per_sample))
 
 
 def halved(name: str, size: int) -> int:

@@ -10,16 +10,21 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.metrics import networks_of
+from dfm_core.compute import model_cost
+from dfm_core.config.dataset_card import card_of
 from dfm_core.config.model import DecompositionConfig
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
+from dfm_core.fitting_batches import AUTOENCODER_BYTES
 from dfm_core.paradigms.standardization import measure_scale_std
-from orchestration.commands.footprint import TrainingFootprint, footprint_of
+from orchestration.commands.weighing.evaluator import evaluator_footprint
+from orchestration.commands.weighing.training import TrainingFootprint, footprint_of
 from orchestration.common.console import make_console
 from orchestration.config.workers import WorkersConfig
 from orchestration.launch.summary import balance_text
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task, TrainTask
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 
 _GIB = 2**30
 GPU_GIB = (40, 80, 141)
@@ -47,7 +52,7 @@ def check(plan: Plan) -> None:
             f"{footprint.flops_per_step:.4g}",
             f"{task.flops:.4g}",
             f"{_seconds_per_step(footprint, workers) * task.num_steps / 3600:.3g}",
-            f"{(footprint.state_bytes + footprint.gathered_bytes + footprint.encoder_bytes) / _GIB:.2f}",
+            f"{footprint.resident_bytes / _GIB:.2f}",
             f"{footprint.activation_bytes / _GIB:.2f}",
             ", ".join(str(footprint.largest_micro_batch(size * _GIB, share) or "-") for size in GPU_GIB),
         )
@@ -64,6 +69,8 @@ def check(plan: Plan) -> None:
     if weighed:
         largest_model = max(weighed, key=lambda one: one[0].num_parameters)
         console.print(_of_a_node(*largest_model, workers), markup=False)
+    if evaluations := plan.of_kind(EvaluateTask):
+        console.print(_of_an_evaluator(max(evaluations, key=_sampling_size), workers), markup=False)
     for line in balance_text(plan, embedded_stds(plan)):
         console.print(line, markup=False)
 
@@ -93,11 +100,37 @@ def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersCo
     share = task.config.training.batch_size / workers.num_workers
     cores = _GPUS_PER_NODE * footprint.draw_seconds * share / seconds
     state = footprint.checkpoint_bytes * _GPUS_PER_NODE / max(workers.num_workers, _GPUS_PER_NODE) / _GIB
+    ahead = _GPUS_PER_NODE * (1 + workers.cpus_per_worker) * footprint.micro_batch * footprint.input_bytes / _GIB
     return (
         f"A node of {_GPUS_PER_NODE} workers, {footprint.num_parameters:,} parameters, at "
         f"{workers.assumed_flops_per_worker:.2g} FLOP/s each (workers.assumed_flops_per_worker): draws take "
-        f"{1000 * footprint.draw_seconds:.2f} ms of a CPU a sample, {cores:.1f} CPUs in all; a checkpoint on its way "
-        f"{state:.1f} GiB of memory and disk; shards of latents up to {workers.latent_cache_gb:g} GB of disk."
+        f"{1000 * footprint.draw_seconds:.2f} ms of a CPU a sample, {cores:.1f} CPUs in all; batches "
+        f"made ahead {ahead:.1f} GiB of memory; a checkpoint on its way {state:.1f} GiB of memory and disk; shards of "
+        f"latents up to {workers.latent_cache_gb:g} GB of disk."
+    )
+
+
+def _sampling_size(task: EvaluateTask) -> tuple[int, bool]:
+    config = task.config
+    return model_cost(config, card_of(config.data).shape).num_parameters, config.sampling.guidance != 1.0
+
+
+def _of_an_evaluator(task: EvaluateTask, workers: WorkersConfig) -> str:
+    """Return what the GPU of an evaluator holds."""
+    networks = networks_of(tuple(task.protocols))
+    weighed = evaluator_footprint(task.config, workers.evaluation_batch_size, networks)
+    measured = "".join(f", {name} {size / _GIB:.1f}" for name, size in weighed.networks.items())
+    line = (
+        f"An evaluator's GPU at {weighed.batch} samples (workers.evaluation_batch_size): sampler "
+        f"{weighed.sampler_weights / _GIB:.1f} GiB and {weighed.sampler_activations / _GIB:.1f} a call{measured}; "
+        f"{weighed.peak_bytes() / _GIB:.1f} at its peak."
+    )
+    if not weighed.pixels:
+        return line
+    decoded = ", ".join(str(weighed.decoded_at_once(size * _GIB)) for size in GPU_GIB)
+    return (
+        f"{line} The autoencoder takes {AUTOENCODER_BYTES * weighed.pixels / _GIB:.2f} GiB a sample: {decoded} at a "
+        f"time on {', '.join(map(str, GPU_GIB))} GiB."
     )
 
 
