@@ -59,8 +59,8 @@ def check(plan: Plan) -> None:
         weighed.append((footprint, task))
     console.print(table)
     console.print(
-        f"GiB are for each of {workers.num_workers} workers at ZeRO stage {workers.zero_stage}, the layers that it "
-        f"gathers, encoders of captions and autocast's copies of weights included; activations "
+        f"GiB are for each of {workers.num_workers} workers at ZeRO stage {workers.zero_stage}, what DeepSpeed "
+        f"gathers and sends, encoders of captions and autocast's copies of weights included; activations "
         f"for one micro-batch, {'computed anew' if workers.activation_checkpointing else 'kept'} in the backward pass, "
         "attention as flash kernels keep it. Hours are those of all workers together, with what is computed anew, at "
         f"{workers.assumed_flops_per_worker:.2g} FLOP/s each (workers.assumed_flops_per_worker).",
@@ -69,7 +69,7 @@ def check(plan: Plan) -> None:
     if weighed:
         largest_model = max(weighed, key=lambda one: one[0].num_parameters)
         console.print(_of_a_node(*largest_model, workers), markup=False)
-    if evaluations := plan.of_kind(EvaluateTask):
+    if workers.gpus_per_evaluator and (evaluations := plan.of_kind(EvaluateTask)):
         console.print(_of_an_evaluator(max(evaluations, key=_sampling_size), workers), markup=False)
     for line in balance_text(plan, embedded_stds(plan)):
         console.print(line, markup=False)

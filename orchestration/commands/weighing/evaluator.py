@@ -41,7 +41,7 @@ class EvaluatorFootprint:
     """Samples at a time, `workers.evaluation_batch_size`."""
     sampler_weights: int
     sampler_activations: int
-    """Of a call for one batch, guidance and autocast's copies of weights included."""
+    """Activations of a call for one batch, guidance and autocast's copies of weights included."""
     pixels: int
     """Pixels of a sample that the autoencoder decodes, all frames; 0: there is none."""
     networks: Mapping[FeatureNetworkName, int]

@@ -116,6 +116,7 @@ def test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks()
     done = sweep(str(ROOT / "sweeps" / "table1.yaml"), rows, "workers.micro_batch_size=2", "--check")
     assert done.returncode == 0, done.stderr
     assert "397,119,984" in done.stdout
+    assert "An evaluator's GPU at 250 samples (workers.evaluation_batch_size): sampler 1.5 GiB" in done.stdout
     assert "It cannot run here yet:" in done.stdout
     refused = sweep(str(ROOT / "sweeps" / "table1.yaml"), rows)
     assert refused.returncode == 2

@@ -34,7 +34,7 @@ def trainings(table: str) -> Iterator[tuple[str, ExperimentConfig, WorkersConfig
     workers, seen = spec.runtime.workers, list[object]()
     for task in make_plan(spec).of_kind(TrainTask):
         config = task.config
-        shapes = (config.paradigm, config.decomposition, config.model, config.training.batch_size, config.cascade)
+        shapes = (config.paradigm, config.decomposition, config.model, config.training.batch_size, config.own_stages)
         if shapes not in seen:
             seen.append(shapes)
             micro = workers.micro_batch(config.training.batch_size)
