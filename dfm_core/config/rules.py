@@ -9,6 +9,7 @@ from itertools import pairwise
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.metrics import METRICS
 from dfm_core.config.backbone_rules import backbone_problems
+from dfm_core.config.data import DataConfig
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.evaluation_rules import evaluation_problems
 from dfm_core.config.experiment import ExperimentConfig
@@ -53,7 +54,7 @@ def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
         yield f"{list(resolutions)} must grow strictly, coarsest first"
     card = find_card(config.data)
     if card is not None and resolutions[-1] != card.resolution:
-        yield f"the last is {resolutions[-1]}, but {config.data.dataset} has side {card.resolution}"
+        yield f"the last is {resolutions[-1]}, but {_side_text(config.data, card.resolution, resolutions[-1])}"
     for coarse, fine in pairwise(resolutions):
         ratio = fine // coarse
         if fine % coarse:
@@ -64,6 +65,17 @@ def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
         yield f"identity has one scale, got {len(resolutions)}"
     if name == "learned" and len(resolutions) == 1:
         yield "learned has nothing to learn with one scale; give two or more, or decomposition.name: identity"
+
+
+def _side_text(data: DataConfig, side: int, wanted: int) -> str:
+    """Return the side of a dataset as the model sees it, and how to come to another."""
+    has = f"{'latents of ' if data.autoencoder else ''}side {side}"
+    if data.described is None or not data.side:
+        return f"{data.dataset} has {has}: end with {side}"
+    factor = data.side // side
+    pixels = f" ({data.side} px / {factor})" if data.autoencoder else ""
+    other = f"let data.side, or that of its alias, be {wanted * factor}"
+    return f"{data.dataset} has {has}{pixels}: end with {side}, or {other}"
 
 
 def _decomposition_problems(decomposition: DecompositionConfig) -> Iterator[Rule]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
-from orchestration.common.errors import known_names
+from orchestration.common.errors import known_names, nearest
 from orchestration.common.urls import is_url, parts_of_url, with_lower_scheme
 
 IMPORTABLE_STATISTICS = ("inception", "dinov2", "i3d")
@@ -75,14 +75,28 @@ def unknown_file_names(sections: Mapping[str, Any]) -> Iterator[tuple[str, str]]
             yield from _unknown(f"references.{dataset}", network, IMPORTABLE_STATISTICS, what)
 
 
+def unknown_dataset(name: str, own: Collection[str], named: Collection[str] = ()) -> str:
+    """Return the message about a name that is no dataset.
+
+    Args: own: names under `datasets:`. named: others that are allowed there, which need files of the user.
+    """
+    known = [*_embedded(), *own, *(other for other in named if other not in DATASETS)]
+    hint = nearest(name, [*known, *named]) or ";"
+    return f"{name!r} is not a dataset{hint} known: {', '.join(known)}{'' if own else '; yours go under datasets:'}"
+
+
+def _embedded() -> list[str]:
+    return [name for name, card in DATASETS.items() if card.path is not None]
+
+
 def _unknown_aliases(section: Any, own: Collection[str]) -> Iterator[tuple[str, str]]:
-    known = dict.fromkeys([*(name for name, card in DATASETS.items() if card.path is not None), *own])
+    known = [*_embedded(), *own]
     for name, alias in _entries(section):
         if name in known:
             yield f"dataset_aliases.{name}", f"{name!r} is a dataset already; give the alias another name"
         given = alias.get("dataset") if isinstance(alias, Mapping) else None
         if isinstance(given, str) and given not in known:
-            yield f"dataset_aliases.{name}.dataset", f"{given!r} is not a dataset{known_names(given, known)}"
+            yield f"dataset_aliases.{name}.dataset", unknown_dataset(given, own)
 
 
 def _entries(section: Any) -> Collection[tuple[Any, Any]]:

@@ -84,7 +84,7 @@ class DatasetFacts:
 
     def text(self, name: str, *, counts_real: bool = False) -> str:
         """Return the facts in words. Args: counts_real: they count the images that samples are measured against."""
-        line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
+        line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self.classes_text}."
         if self.class_names == CAPTIONED:
             line = f"{name}: {self.num_units:,} files, {CAPTIONED[0]}."
         if self.is_sorted and (pair := self._out_of_number()):
@@ -103,7 +103,8 @@ class DatasetFacts:
             line += f" Other files, which are let alone: {self.num_other:,}, such as {shown_name(self.other)}."
         return f"{line} Left out: {self.num_bad:,}, such as {self.bad}." if self.num_bad else line
 
-    def _classes(self) -> str:
+    @property
+    def classes_text(self) -> str:
         """Return the first and last classes with their labels."""
         shown = [f"{shown_name(name)} ({label})" for label, name in enumerate(self.class_names)]
         if len(shown) > _NUM_FIRST + _NUM_LAST + 1:

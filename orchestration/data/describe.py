@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 from dfm_core.catalog.autoencoders import AutoencoderCard
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config.data import DataConfig, DataDescription
 from orchestration.common.errors import known_names
-from orchestration.common.redaction import reason_of
-from orchestration.config.datasets import DatasetConfig
+from orchestration.common.redaction import reason_of, without_credentials
+from orchestration.config.datasets import DatasetAlias, DatasetConfig
+from orchestration.config.files import unknown_dataset
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import PLANNING_SECONDS
 from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
-from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
+from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem, MistakenKeysError
 from orchestration.data.describe_captions import caption_problems, describe_captions, storage_text
 from orchestration.data.identity import absent_identity, fingerprint_of
 from orchestration.storage.retry import StorageUnavailableError
@@ -35,14 +36,6 @@ class _Described(NamedTuple):
 
     description: DataDescription | None
     problems: tuple[KeyProblem, ...] = ()
-
-
-class _KeyError(ValueError):
-    """A mistake of one key of a dataset."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
 
 
 @dataclass
@@ -67,20 +60,31 @@ class DatasetInspector:
         """Return the section with its description; unchanged if it needs none."""
         if self.runtime is None:
             return data, ()
-        if data.dataset in self.runtime.dataset_aliases:
-            data = self.runtime.dataset_aliases[data.dataset].applied(data)
-        if not data.autoencoder and data.dataset not in self.runtime.datasets:
+        alias = self.runtime.dataset_aliases.get(data.dataset)
+        if alias is None:
+            return self._describe(self.runtime, data)
+        described, problems = self._describe(self.runtime, alias.applied(data), is_alias=True)
+        name, given = data.dataset, data
+        return described, tuple((_alias_key(name, given, key), message) for key, message in problems)
+
+    def _describe(
+        self, runtime: RuntimeConfig, data: DataConfig, *, is_alias: bool = False
+    ) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
+        """Describe a section without aliases. Args: is_alias: one stood for its dataset."""
+        if problems := _unknown_names(runtime, data, is_alias=is_alias):
+            return data, tuple(problems)
+        if not data.autoencoder and data.dataset not in runtime.datasets:
             return data, tuple(_user_settings_of_embedded(data))
         if self._silence:
             return data, self._silence
         key = replace(data, standardize=False, window_shards=1, mirrored=False, described=None)
         if key not in self._known:
-            self._known[key] = self._inspect(self.runtime, data)
+            self._known[key] = self._inspect(runtime, data)
         description, problems = self._known[key]
         return replace(data, described=description), problems
 
     def _inspect(self, runtime: RuntimeConfig, data: DataConfig) -> _Described:
-        problems = _unknown_names(runtime, data)
+        problems: list[KeyProblem] = []
         if data.dataset in runtime.datasets:
             problems += caption_problems(runtime, data)
         if data.dataset not in runtime.datasets:
@@ -97,13 +101,13 @@ class DatasetInspector:
             key = f"datasets.{data.dataset}" if data.dataset in runtime.datasets else "data.autoencoder"
             is_embedded = data.dataset in DATASETS
             return _Described(_embedded(data, encoder) if is_embedded else self._files(runtime, data, encoder))
+        except MistakenKeysError as error:
+            return _Described(None, error.problems)
         except Exception as error:  # noqa: BLE001  any storage library, any file: the user is told where and why
             # A library's error needs its type to make sense; ours are whole sentences.
             reason = reason_of(error, runtime.storage.options)
             for ours in ("ValueError: ", "FileNotFoundError: "):
                 reason = reason.removeprefix(ours)
-            if isinstance(error, _KeyError):
-                key, reason = f"{key}.{error.key}", str(error)
             problems = [(key, f"cannot be used: {reason}")]
             if isinstance(error, StorageUnavailableError):
                 self._silence = tuple(problems)
@@ -130,9 +134,12 @@ class DatasetInspector:
         if config.reference:
             reference.require(0.0)
         if not self.absent and reference.class_names != training.class_names:
-            raise _KeyError("reference", _other_classes(config, training.class_names, reference.class_names))
+            raise _unusable(data, "reference", _other_classes(config, training.class_names, reference.class_names))
         if config.num_classes not in (None, there := len(training.class_names)):
-            raise ValueError(f"num_classes is {config.num_classes}, its files have {there}: give that, or other files")
+            found = f"{there:,} class{'' if there == 1 else 'es'} ({training.classes_text})"
+            message = f"{config.num_classes}, but {without_credentials(config.files)} has {found}"
+            key = f"datasets.{data.dataset}.num_classes"
+            raise MistakenKeysError([(key, f"{message}: write {there}, or name other files")])
         num_samples, num_reference = _num_samples(config, training, reference)
         return DataDescription(
             fingerprint=training.fingerprint,
@@ -172,13 +179,14 @@ class DatasetInspector:
     def _facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         """Return the facts of the files, those that the sweep tells where there are no files yet.
 
-        Raises: _KeyError, also where files are not there and the sweep does not tell enough; errors of the storage.
+        Raises: MistakenKeysError, also where files are not there and the sweep does not tell enough; errors of the
+            storage.
         """
         config, key = runtime.datasets[data.dataset], "reference" if reference else "files"
         try:
             return self._listed_facts(runtime, data, reference=reference)
         except ValueError as error:
-            raise _KeyError(key, str(error)) from None
+            raise _unusable(data, key, str(error)) from None
         except Exception as error:
             if not is_absence(error):
                 raise
@@ -187,7 +195,7 @@ class DatasetInspector:
             if num_classes is None or config.num_samples is None:
                 needed = "num_samples" if config.has_captions else "num_classes and num_samples"
                 how = f"to plan before they are there give datasets.{data.dataset}.{needed}"
-                raise _KeyError(key, f"{reason}; {how}") from None
+                raise _unusable(data, key, f"{reason}; {how}") from None
             self.absent[f"datasets.{data.dataset}{'.reference' if reference else ''}"] = reason
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
@@ -207,6 +215,11 @@ class DatasetInspector:
             dataset = UserDataset(config, patient, reference, bool(data.frames))
             self._listed[key] = facts_of(dataset, kept=self.kept_listings)
         return self._listed[key]
+
+
+def _unusable(data: DataConfig, key: str, reason: str) -> MistakenKeysError:
+    """Return the error that a dataset's key says something that cannot be used."""
+    return MistakenKeysError([(f"datasets.{data.dataset}.{key}", f"cannot be used: {reason}")])
 
 
 def _other_classes(config: DatasetConfig, training: Sequence[str], reference: Sequence[str]) -> str:
@@ -254,12 +267,24 @@ def _embedded(data: DataConfig, encoder: AutoencoderDescription) -> DataDescript
     )
 
 
-def _unknown_names(runtime: RuntimeConfig, data: DataConfig) -> list[KeyProblem]:
+def _alias_key(name: str, given: DataConfig, key: str) -> str:
+    """Return the key that gave a setting: the alias's where the data section leaves it to the alias."""
+    section, _, setting = key.partition(".")
+    own = {one.name for one in fields(DatasetAlias)}
+    if section != "data" or setting not in own:
+        return key
+    is_given = setting != "dataset" and getattr(given, setting) != getattr(DataConfig(), setting)
+    return key if is_given else f"dataset_aliases.{name}.{setting}"
+
+
+def _unknown_names(runtime: RuntimeConfig, data: DataConfig, *, is_alias: bool) -> list[KeyProblem]:
+    """Return the names that nothing has. Args: is_alias: of an alias, which stands for files or embedded data alone."""
     problems = []
-    datasets = [*(name for name, card in DATASETS.items() if card.path is not None), *runtime.datasets]
-    if data.dataset not in datasets:
-        message = f"{data.dataset!r} is not a dataset{known_names(data.dataset, datasets)}"
-        problems.append(("data.dataset", message))
+    paper = [] if is_alias or data.autoencoder else list(DATASETS)
+    named = [] if is_alias else [*paper, *runtime.dataset_aliases]
+    embedded = [name for name, card in DATASETS.items() if card.path is not None]
+    if data.dataset not in (*embedded, *paper, *runtime.datasets):
+        problems.append(("data.dataset", unknown_dataset(data.dataset, [*runtime.datasets], named)))
     if data.autoencoder and data.autoencoder not in runtime.autoencoders:
         known = known_names(data.autoencoder, runtime.autoencoders)
         problems.append(("data.autoencoder", f"{data.autoencoder!r} is no autoencoder of the sweep{known}"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dfm_core.autoencoder_training.config import finetuning_problems
 from dfm_core.autoencoders.architecture import architecture_problems
 from dfm_core.catalog.autoencoders import ANY_KL, AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
 from dfm_core.config import DataConfig
-from dfm_core.config.dataset_card import find_card, pixels_card_of
+from dfm_core.config.dataset_card import pixels_card_of
 from orchestration.common.errors import nearest
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig
@@ -21,6 +21,14 @@ from orchestration.startup.home import expanded
 
 KeyProblem = tuple[str, str]
 """(key, message)."""
+
+
+class MistakenKeysError(ValueError):
+    """Mistakes at keys of their own, whatever names what they are in."""
+
+    def __init__(self, problems: Iterable[KeyProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{key}: {message}" for key, message in self.problems))
 
 
 class AutoencoderInspector:
@@ -84,9 +92,9 @@ class AutoencoderInspector:
         if made.data.autoencoder:
             raise ValueError("made.data names an autoencoder, but an autoencoder is trained on pixels")
         data, problems = self._describe(made.data)
-        if problems or find_card(data) is None:
-            messages = "; ".join(f"made.{key}: {message}" for key, message in problems)
-            raise ValueError(messages or f"made.data.dataset: {data.dataset!r} is not a dataset")
+        if problems:
+            own = f"autoencoders.{name}.made."
+            raise MistakenKeysError((f"{own if key.startswith('data.') else ''}{key}", why) for key, why in problems)
         card, initial = self._initial(name, made)
         pixels = pixels_card_of(data)
         broken = [*finetuning_problems(made.training, card, pixels.resolution, pixels.frames)]

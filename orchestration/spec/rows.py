@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import ExperimentConfig
-from dfm_core.config.dataset_card import find_card
 from dfm_core.config.rules import broken_rules
-from orchestration.common.errors import Problem, nearest
+from orchestration.common.errors import Problem
 from orchestration.config.published_table import PublishedPart
 from orchestration.data.describe import DatasetInspector
 from orchestration.parsing.dotted_keys import set_dotted
@@ -138,8 +136,6 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
     config, problems = row_config(context, row)
     if config is None or not context.is_sound:
         return None, problems
-    if find_card(config.data) is None:
-        return None, [_unknown_dataset(config.data.dataset, context.place(row, "data.dataset"))]
     # The steps that a budget gives are held to the rules, not those that it replaces.
     broken = [rule for rule in broken_rules(config) if budget is None or rule[0] != "evaluation.at_steps"]
     is_trained = config.training.steps > 0  # a pretrained network measured as it is takes no part in the budget
@@ -157,9 +153,3 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
     return RowSpec(
         row.label, dict(row.settings), tuple(replace(config, seed=seed) for seed in context.seeds), row.short
     ), []
-
-
-def _unknown_dataset(name: Any, where: str) -> Problem:
-    known = ", ".join(DATASETS)
-    hint = nearest(name, list(DATASETS))
-    return Problem(where, f"{name!r} is not a dataset{hint}; known: {known}; yours go under datasets:")

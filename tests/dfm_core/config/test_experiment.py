@@ -96,7 +96,7 @@ def test_blocks_wider_than_the_data_are_reported_and_not_divided_by() -> None:
         (
             {"decomposition.resolutions": (16, 64)},
             "decomposition.resolutions",
-            "the last is 64, but fashion_mnist has side 32",
+            "the last is 64, but fashion_mnist has side 32: end with 32",
         ),
         (
             {"decomposition.resolutions": (32, 32)},

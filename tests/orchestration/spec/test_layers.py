@@ -126,6 +126,27 @@ def test_an_alias_of_nothing_and_one_that_hides_a_dataset_are_told(tmp_path: Pat
     told = str(caught.value)
     assert "dataset_aliases.fashion_mnist: 'fashion_mnist' is a dataset already" in told
     assert "dataset_aliases.mine.dataset: 'imagnet' is not a dataset; did you mean 'imagenet'?" in told
+    with pytest.raises(UserError) as caught:
+        load_sweep(QUICKSTART, ["data.dataset=mine"], Layers(str(site)))
+    assert str(caught.value) == told  # whoever uses the alias
+
+
+def test_what_an_alias_stands_for_is_blamed_on_the_alias(tmp_path: Path) -> None:
+    place = write_small_site(tmp_path, networks=False)
+    site, text = Layers(str(place)), place.read_text()
+    overrides = ["training.steps=2", "evaluation.at_steps=[]", "parts={p: {rows: {a: {}}}}"]
+    place.write_text(text.replace("side: 512", "side: 256"))
+    with pytest.raises(UserError) as caught:
+        load_sweep(ROOT / "sweeps" / "table1.yaml", overrides, site)
+    assert (
+        "the last is 64, but imagenet has latents of side 32 (256 px / 8): end with 32, or let data.side, or that of "
+        "its alias, be 512"
+    ) in str(caught.value)
+    for wrong, told in (("side: 512", "side: is needed"), ("autoencoder: flux", "autoencoder: 'fluks' is no")):
+        place.write_text(text.replace(wrong, "side: 0" if told.startswith("side") else "autoencoder: fluks"))
+        with pytest.raises(UserError) as caught:
+            load_sweep(ROOT / "sweeps" / "table1.yaml", overrides, site)
+        assert f"{place}: dataset_aliases.imagenet512_flux.{told}" in str(caught.value)
 
 
 @pytest.mark.parametrize("sweep", FULL_SCALE)

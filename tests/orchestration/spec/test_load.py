@@ -120,7 +120,7 @@ seeds: [0, 0]
         ("sampling.steps=[10, 5, 5]", "has 3 entries for 2 stage(s)"),
         ("evaluation.at_steps=[9000]", "[9000] lie after the last training step"),
         ("decomposition.resolutions=[12, 32]", "32 is not a multiple of 12"),
-        ("decomposition.resolutions=[8, 16]", "the last is 16, but fashion_mnist has side 32"),
+        ("decomposition.resolutions=[8, 16]", "the last is 16, but fashion_mnist has side 32: end with 32"),
         ("data.dataset=fashion_mnst", "did you mean 'fashion_mnist'?"),
         ("paradigm=dmf", "'dmf' is not allowed; did you mean 'dfm'?"),
         ("workers.zero_stage=4", "4 is not allowed"),
@@ -385,6 +385,17 @@ def test_what_a_row_names_itself_is_said_where_its_files_are_missing(tmp_path: P
     )
     part = "{rows: {one: {}, two: {}}}"
     assert "wins" not in " ".join(map(str, missing_inputs(load_sweep(with_own_files(tmp_path / "other", part)))))
+
+
+@pytest.mark.parametrize("given", ["min", "mine2"])
+def test_a_misspelt_dataset_is_told_once_at_its_key(given: str, tmp_path: Path) -> None:
+    path = with_own_files(tmp_path, "{rows: {one: {}, two: {}}}")
+    assert mistakes(path, f"data.dataset={given}", "data.side=512") == (
+        f"command line: data.dataset: {given!r} is not a dataset; did you mean 'mine'? "
+        "known: fashion_mnist, moving_fashion, mine"
+    )
+    path.write_text(f"{path.read_text()}data: {{dataset: {given}}}\n")
+    assert mistakes(path).startswith(f"{path}: data.dataset: {given!r} is not a dataset; did you mean 'mine'?")
 
 
 def test_zero_3_under_autocast_asks_for_activation_checkpointing() -> None:
