@@ -38,7 +38,7 @@ def backbone_problems(config: ExperimentConfig) -> Iterator[Rule]:
         if getattr(config.training, setting) != getattr(TrainingConfig(), setting):
             yield f"training.{setting}", only
     if config.training.steps == 0:
-        yield "training.steps", "0 measures what a training starts from as it is, and only flux starts from something"
+        yield "training.steps", "0 must be 1 or more: 0 is for model.backbone: flux with model.start alone"
 
 
 def _flux_problems(config: ExperimentConfig) -> Iterator[Rule]:

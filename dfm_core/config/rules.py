@@ -148,12 +148,14 @@ def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
     stages, sampling, given = config.num_stages, config.sampling, config.training.stage_probabilities
     steps, tau, interval = sampling.steps, sampling.tau, sampling.guidance_interval
     if len(steps) != stages:
-        yield "sampling.steps", f"{list(steps)} has {len(steps)} entries for {stages} stage(s)"
+        later = max(1, sum(steps) // (2 * stages))
+        example = [max(1, sum(steps) - later * (stages - 1)), *[later] * (stages - 1)]
+        yield "sampling.steps", f"{_entries(steps)} for {_stages(stages)}: give one number a stage, e.g. {example}"
     if config.paradigm in ("cascaded", "pyramidal_flow"):
         if tau:
             yield "sampling.tau", f"{list(tau)}: {config.paradigm} ends a stage before the next begins; give []"
     elif len(tau) != stages - 1:
-        yield "sampling.tau", f"{list(tau)} has {len(tau)} entries; {stages} stage(s) need {stages - 1}"
+        yield "sampling.tau", f"{_entries(tau)}; {_stages(stages)} need{'s' * (stages == 1)} {stages - 1}"
     yield from _count_problem("training.stage_probabilities", given, stages)
     if given and not sum_to_one(given):
         yield "training.stage_probabilities", f"{list(given)} sum to {sum(given):g}, not to 1"
@@ -166,7 +168,15 @@ def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
 def _count_problem(key: str, given: Sequence[object], stages: int) -> Iterator[Rule]:
     """Yield a setting that has not one entry for each stage, unless it is not given."""
     if given and len(given) != stages:
-        yield key, f"{list(given)} has {len(given)} entries for {stages} stage(s)"
+        yield key, f"{_entries(given)} for {_stages(stages)}: give one number a stage"
+
+
+def _entries(given: Sequence[object]) -> str:
+    return f"{list(given)} has {len(given)} entr{'y' if len(given) == 1 else 'ies'}"
+
+
+def _stages(number: int) -> str:
+    return f"{number} stage{'' if number == 1 else 's'}"
 
 
 def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
@@ -205,5 +215,6 @@ def _expert_clashes(config: ExperimentConfig) -> Iterator[Rule]:
 
 def _step_problems(config: ExperimentConfig) -> Iterator[Rule]:
     late = [step for step in config.evaluation.at_steps if step > config.training.steps]
-    if late and not config.experts.steps:
+    is_trained = config.training.steps > 0 or config.model.backbone == "flux"  # others are told that they must be
+    if late and not config.experts.steps and is_trained:
         yield "evaluation.at_steps", f"{late} lie after the last training step {config.training.steps}"

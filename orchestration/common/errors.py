@@ -12,6 +12,9 @@ from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from orchestration.common.other_names import meant_by
 from orchestration.common.wording import counted
 
+_MOST_MEANT = 3
+"""Names of which a message asks whether they are meant."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -83,17 +86,28 @@ def tell_interruption(more: str = "") -> int:
 
 
 def nearest(name: object, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return "; did you mean 'x'?" if a known name is meant or close, else nothing.
+    """Return "; did you mean 'x'?" if known names are meant or one is close, else nothing.
 
-    Another name for a key that people use (`OTHER_NAMES`), or the end of a dotted key, means it whatever is close.
+    Another name for a key that people use (`OTHER_NAMES`), the end of a dotted key, or the same letters in another case
+    mean it whatever is close.
 
     Args: cutoff: similarity that counts as close, in [0, 1]; 1: none but these.
     """
-    meant = meant_by(name)
-    ends = [one for one in known if one != str(name) and one.rpartition(".")[2] == meant]
-    matches = sorted(ends, key=lambda one: one.count("."))[:1]
-    matches = matches or difflib.get_close_matches(str(name), known, n=1, cutoff=cutoff)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    given = str(name)
+    matches = [one for one in known if one != given and one.lower() == given.lower()] or _meant(given, known)
+    matches = matches or difflib.get_close_matches(given, known, n=1, cutoff=cutoff)
+    return f"; did you mean {' or '.join(map(repr, matches[:_MOST_MEANT]))}?" if matches else ""
+
+
+def _meant(given: str, known: Sequence[str]) -> list[str]:
+    """Return the known keys that a name, or the end of a dotted one, means: of a dotted one the closest alone."""
+    meant = meant_by(given)
+    ends = [one for one in known if one != given and one.rpartition(".")[2] in meant]
+    least = min((one.count(".") for one in ends), default=0)
+    ends = [one for one in ends if one.count(".") == least]
+    if "." in given:
+        return difflib.get_close_matches(given, ends, n=1, cutoff=0.0)
+    return sorted(ends, key=lambda one: meant.index(one.rpartition(".")[2]))
 
 
 def known_names(name: object, known: Collection[str]) -> str:

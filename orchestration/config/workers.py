@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 
 ZeroStage = Literal[1, 2, 3]
+_GPU_FLOPS, _CPU_FLOPS = 1.0e14, 2.5e10
+"""Sustained FLOP/s: a third of an A100's peak in bf16; measured on a core."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class WorkersConfig:
     max_accelerators: Annotated[int, Gt(0)] | None = None
     """Most GPUs (CPU workers and evaluators, where `use_gpu` is off) that a sweep holds at once. On a cluster that does
     not say which nodes it can add, as many are expected to come."""
-    assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10
-    """Sustained FLOP/s of one worker, for the plan's estimate of hours where no finished training was measured."""
+    assumed_flops_per_worker: Annotated[float, Gt(0.0)] | None = None
+    """Sustained FLOP/s of one worker or evaluator, for the plan's estimate of hours where no finished training was
+    measured. Default: 1.0e+14 on a GPU, 2.5e+10 on a CPU."""
     max_accelerator_hours: Annotated[float, Gt(0.0)] | None = None
     """Budget of the whole sweep, earlier submissions included: once it is spent, the sweep ends at checkpoints."""
     max_accelerator_hours_per_training: Annotated[float, Gt(0.0)] | None = None
@@ -69,15 +72,9 @@ class WorkersConfig:
     insecure_no_auth: bool = False
     """Use a Ray that takes calls without a token. Only on the command line: a file would ask it of all its users."""
 
-    def batch_problem(self, batch_size: int) -> tuple[str, str] | None:
-        """Return (key, message) if a batch does not divide evenly over workers and micro-batches."""
-        share, rest = divmod(batch_size, self.num_workers)
-        if rest:
-            return "training.batch_size", f"{batch_size} is not divisible by workers.num_workers = {self.num_workers}"
-        if self.micro_batch_size and share % self.micro_batch_size:
-            message = f"{self.micro_batch_size} does not divide {share}, a worker's share of the batch"
-            return "workers.micro_batch_size", message
-        return None
+    def assumed_flops(self, *, on_gpu: bool) -> float:
+        """Return the FLOP/s that a worker, or an evaluator, is taken to have."""
+        return self.assumed_flops_per_worker or (_GPU_FLOPS if on_gpu else _CPU_FLOPS)
 
     def compiles(self, *, on_gpu: bool, has_one_graph: bool) -> bool:
         """Return True if a model's blocks are compiled. Args: has_one_graph: `VelocityModel.has_one_graph`."""

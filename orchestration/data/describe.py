@@ -71,8 +71,8 @@ class DatasetInspector:
         self, runtime: RuntimeConfig, data: DataConfig, *, is_alias: bool = False
     ) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
         """Describe a section without aliases. Args: is_alias: one stood for its dataset."""
-        if problems := _unknown_names(runtime, data, is_alias=is_alias):
-            return data, tuple(problems)
+        if unknown := _unknown_names(runtime, data, is_alias=is_alias):
+            return data, tuple(unknown)
         if not data.autoencoder and data.dataset not in runtime.datasets:
             return data, tuple(_user_settings_of_embedded(data))
         if self._silence:

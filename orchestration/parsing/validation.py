@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from orchestration.common.errors import Problem, nearest, unknown_key
-from orchestration.common.other_names import meant_by
 from orchestration.common.redaction import is_secret_name
 from orchestration.common.redaction import shown as redacted
 from orchestration.parsing.config_types import all_keys, compound_fields, field_types, keys_at, type_of_key
@@ -24,6 +24,8 @@ Config = TypeVar("Config")
 _MAX_SHOWN = 80
 Locate = Callable[[str], str]
 """Dotted key -> the place where the user wrote it."""
+_WHOLE_NUMBER, _BOOLEAN = re.compile(r"[-+]?(0|[1-9]\d{0,17})"), re.compile(r"true|false")
+_NUMBER = re.compile(r"[-+]?(0|[1-9]\d{0,17})(\.\d{1,17})?(e[-+]?\d{1,3})?")
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
@@ -49,7 +51,7 @@ def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Val
         config = _adapter(kind).validate_json(json.dumps(shaped), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems.extend(_explain(detail, kind, locate) for detail in details if not _is_misspelt(detail))
+        problems.extend(_explain(detail, kind, locate) for detail in details if not _follows(detail, details))
         config = None
     return Validated(None if problems else config, tuple(problems))
 
@@ -74,7 +76,7 @@ def _unknown_keys(hint: Any, data: Any, prefix: str, locate: Locate, root: type[
             yield from _unknown_keys(inner, value, f"{dotted}.", locate, root)
         elif is_dataclass(hint):
             known = list(field_types(hint))  # type: ignore[arg-type]  # a type hint is a type, not an instance
-            elsewhere = "" if nearest(key, known) else nearest(meant_by(key), tuple(all_keys(root)), cutoff=1.0)
+            elsewhere = "" if nearest(key, known) else nearest(key, tuple(all_keys(root)), cutoff=1.0)
             yield Problem(locate(dotted), unknown_key(key, known, elsewhere))
 
 
@@ -102,8 +104,12 @@ def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, 
     return shaped
 
 
-def _is_misspelt(detail: Any) -> bool:
-    """Return whether a key is missing because it is misspelt: the unknown key is reported already."""
+def _follows(detail: Any, details: Sequence[Any]) -> bool:
+    """Return whether a mistake follows from another one: a key is missing since it is misspelt, which is reported
+    already; a list is too short without its wrong values."""
+    if detail["type"] == "too_short":
+        own = detail["loc"]
+        return any(other["loc"][: len(own)] == own and other is not detail for other in details)
     return detail["type"] == "missing" and bool(nearest(detail["loc"][-1], list(detail["input"])))
 
 
@@ -132,9 +138,20 @@ def _explain(detail: Any, kind: type[Any], locate: Locate) -> Problem:
         return Problem(locate(key), f"{shown(given)} is not allowed{hint} allowed: {', '.join(allowed)}")
     message = str(detail["msg"]).removeprefix("Input ").removeprefix("Value error, ")
     separator = " " if message.startswith("should") else ": "
-    return Problem(
-        locate(key), f"{shown(given)}{separator}{message.replace('an object', 'a mapping').replace('array', 'list')}"
-    )
+    message = message.replace("an object", "a mapping").replace("array", "list")
+    return Problem(locate(key), f"{shown(given)}{separator}{message}{_as_the_type(detail['type'], given)}")
+
+
+def _as_the_type(mistake: str, given: Any) -> str:
+    """Return how to write a value of another type that looks like the right one; "" if it does not."""
+    if mistake == "string_type" and isinstance(given, int | float):
+        return f": write '{str(given).lower() if isinstance(given, bool) else given}' in quotes"
+    if mistake == "int_type" and isinstance(given, float) and given.is_integer():
+        return f": write {given:.0f}"
+    pattern = {"int_type": _WHOLE_NUMBER, "float_type": _NUMBER, "bool_type": _BOOLEAN}.get(mistake)
+    if pattern is not None and isinstance(given, str) and pattern.fullmatch(given):
+        return f": write {given} without quotes"
+    return ""
 
 
 def shown(value: Any) -> str:

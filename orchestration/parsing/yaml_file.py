@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,36 @@ def parse_yaml(text: str) -> Any:
     return OmegaConf.to_container(OmegaConf.load(io.StringIO(text), max_yaml_expanded_nodes=None), resolve=False)
 
 
-def invalid_yaml(error: Exception) -> str:
-    """Return the reason with its line, and nothing of the content: it may be any file that a `base:` names."""
+def invalid_yaml(error: Exception, text: str = "") -> str:
+    """Return the reason with its line, and nothing of the content: it may be any file that a `base:` names.
+
+    Args: text: that was read.
+    """
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-        problem = _CONTENT.sub("", error.problem or "")
-        return f"not valid YAML: {problem} (line {error.problem_mark.line + 1})"
+        problem, line = _CONTENT.sub("", error.problem or ""), error.problem_mark.line
+        hint = _yaml_hint(problem, text.splitlines(), line, error.problem_mark.column)
+        return f"not valid YAML: {problem} (line {line + 1}){hint}"
     if isinstance(error, OmegaConfBaseException):
         return f"not valid YAML: {error.full_key or 'it'} is no plain value ({type(error).__name__})"
     return f"not valid YAML: {' '.join(str(error).split())}"
+
+
+def _yaml_hint(problem: str, lines: Sequence[str], line: int, column: int) -> str:
+    """Return what a reader's words mean, for the slips that are common; "" for others."""
+    if not line < len(lines):
+        return ""
+    if "cannot start any token" in problem:
+        is_tab = "\t" in lines[line][: column + 1]
+        return ": a tab; indent with spaces" if is_tab else ": put a value that begins with @, % or ` in quotes"
+    if "mapping values are not allowed" in problem:
+        before = next((number for number in range(line - 1, -1, -1) if lines[number].strip()), None)
+        look = "" if before is None else f"; look at line {before + 1} too"
+        return f"{look}: 'key: value' needs a colon and a space"
+    if "duplicate key" in problem:
+        key = re.match(r"\s*[^:]*:", lines[line])
+        same = [number for number in range(line) if key is not None and lines[number].startswith(key[0])]
+        return f": line {same[-1] + 1} has it already" if same else ""
+    return ""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -81,7 +103,7 @@ def parsed_mapping(text: str, where: str) -> dict[str, Any]:
     try:
         data = parse_yaml(text)
     except INVALID_YAML as error:
-        raise UserError.of(where, invalid_yaml(error)) from None
+        raise UserError.of(where, invalid_yaml(error, text)) from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError.of(where, "must be a mapping of names to values")
     if misread := [Problem(f"{where}: line {line}", message) for line, message in misread_values(text)]:

@@ -106,7 +106,7 @@ def merge_base(composed: ComposedFile, base: Any, path: Path, seen: tuple[Path, 
     except UserError as error:
         return error.problems
     problems = merge_base(composed, data.get("base"), place, seen)
-    inherited = {key: value for key, value in data.items() if key not in _NOT_INHERITED}
+    inherited = {key: value for key, value in only_known(data).items() if key not in _NOT_INHERITED}
     composed.merge(inherited, str(place))
     unknown = [key for key in data if key not in TOP_LEVEL_KEYS]
     return problems + tuple(
@@ -115,6 +115,11 @@ def merge_base(composed: ComposedFile, base: Any, path: Path, seen: tuple[Path, 
         )
         for key in unknown
     )
+
+
+def only_known(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's settings without keys that no sweep has."""
+    return {key: value for key, value in data.items() if key in TOP_LEVEL_KEYS}
 
 
 def apply_override(composed: ComposedFile, override: str) -> list[Problem]:

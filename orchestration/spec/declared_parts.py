@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from dfm_core.config import ExperimentConfig
-from orchestration.common.errors import Problem, unknown_key
+from orchestration.common.errors import Problem, nearest, unknown_key
 from orchestration.config.published_table import PublishedPart
 from orchestration.parsing.config_types import all_keys
 from orchestration.parsing.dotted_keys import flatten
@@ -21,9 +21,12 @@ from orchestration.spec.search.reader import read_search
 from orchestration.spec.search.section import SearchSpec
 
 MAX_TRIALS = 10_000
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MOST_OF_NAME = 64
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_OF_NAME - 1}}}")
 _SECTIONS = frozenset(name for key in all_keys(ExperimentConfig) if (name := key.rpartition(".")[0]))
-_PART_KEYS = ("title", "published", "settings", "grid", "rows", "search")
+_HOLDERS = ("grid", "rows", "search")
+"""Keys of a part that hold its rows."""
+_PART_KEYS = ("title", "published", "settings", *_HOLDERS)
 
 
 class DeclaredRow(NamedTuple):
@@ -133,7 +136,8 @@ def _rows_of(part: Any, where: str) -> tuple[list[DeclaredRow], list[Problem]]:
     given, grid, settings = part.get("rows") or {}, part.get("grid") or {}, part.get("settings") or {}
     if not all(isinstance(section, Mapping) for section in (given, grid, settings)):
         return [], [*problems, Problem(where, "`rows`, `grid` and `settings` must be mappings")]
-    if not given and not grid and "search" not in part:
+    is_misspelt = any(nearest(key, _HOLDERS) for key in part if key not in _PART_KEYS)
+    if not given and not grid and "search" not in part and not is_misspelt:
         problems.append(Problem(where, "has neither rows nor a grid nor a search"))
     named, named_problems = _named_rows(given, f"{where}.rows")
     points, grid_problems = _grid_rows(grid, f"{where}.grid")

@@ -97,4 +97,9 @@ def _read_url(url: str) -> str:
 def _unknown(data: Mapping[str, Any], known: Sequence[str], place: str, rule: str) -> Iterator[Problem]:
     for key in data:
         if key not in known:
-            yield Problem(f"{without_credentials(place)}: {key}", f"{rule} {', '.join(known)}{nearest(key, known)}")
+            elsewhere = "belongs into a sweep" if key in TOP_LEVEL_KEYS else ""
+            if elsewhere and key not in _OF_THE_SWEEP:
+                elsewhere += ", on the command line or into --with FILE"
+            hint = "" if elsewhere else nearest(key, known)
+            message = f"{elsewhere}{'; ' * bool(elsewhere)}{rule} {', '.join(known)}{hint}"
+            yield Problem(f"{without_credentials(place)}: {key}", message)

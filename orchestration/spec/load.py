@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
 from orchestration.common.redaction import without_credentials
+from orchestration.common.wording import counted
 from orchestration.config.files import unknown_file_names
 from orchestration.config.primary_metric import PrimaryMetric, unknown_in_primary
 from orchestration.config.published_table import PublishedTable, unknown_counterparts
@@ -21,8 +22,8 @@ from orchestration.data.describe import DatasetInspector
 from orchestration.parsing.config_types import all_keys
 from orchestration.parsing.dotted_keys import flatten
 from orchestration.parsing.validation import shown, validate
-from orchestration.parsing.yaml_file import read_yaml
 from orchestration.spec.backbones import BackboneInspector
+from orchestration.spec.batches import batch_problems
 from orchestration.spec.compose import (
     COMMAND_LINE,
     EXPERIMENT_SECTIONS,
@@ -31,9 +32,10 @@ from orchestration.spec.compose import (
     ComposedFile,
     apply_override,
     merge_base,
+    only_known,
 )
 from orchestration.spec.compute_budget import ComputeConfig
-from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts, unheeded_overrides
+from orchestration.spec.declared_parts import DeclaredPart, declared_parts, unheeded_overrides
 from orchestration.spec.equal_compute import find_budget, unequal_compute
 from orchestration.spec.layers import NO_LAYERS, Layers, read_overlay, read_site
 from orchestration.spec.rows import (
@@ -42,15 +44,19 @@ from orchestration.spec.rows import (
     SweepContext,
     resolve_part,
 )
+from orchestration.spec.search.corners import never_valid
 from orchestration.spec.search.rows import PartSearch, part_searches
 from orchestration.spec.search.section import confirmed_name
 from orchestration.spec.short_labels import read_labels, with_short_labels
+from orchestration.spec.sweep_file import name_mistake, read_sweep_file
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
 _ABOUT_FILES = ("storage", "datasets", "autoencoders", "backbones")
 """Sections that describe the user's data."""
 _NAMED_IN_PRIMARY = {"metric": "evaluation.metrics", "parts": "parts", "baseline": "parts"}
 """Key of `primary:` -> the key of the sweep that holds what it names."""
+_MOST_SEEDS = 10
+"""Seeds of which a message writes the list."""
 Value = TypeVar("Value")
 
 
@@ -146,21 +152,23 @@ class SpecReader:
         if self._composed.data.get("published") is not None:
             published = self._section("published", PublishedTable)
         declared, form_problems = declared_parts(self._composed, len(seeds))
+        has_form = not form_problems and not self._is_misspelt("parts")
         names = self._keep(read_labels(self._composed))
         declared = [with_short_labels(part.without(self._overlaid), names) for part in declared]
         self._problems.extend(form_problems)
         self._check_counterparts(published, declared)
-        budget = None
-        if compute is not None and not form_problems:
-            budget = self._keep(find_budget(compute, context, declared))
+        budget, mistaken = find_budget(compute, context, declared) if compute is not None and has_form else (None, [])
+        self._problems.extend(mistaken)
         parts = tuple(self._keep(resolve_part(context, part, budget)) for part in declared)
-        primary = self._primary(parts, declared)
+        primary = self._primary(parts, declared, has_form=has_form)
         allow_unequal = compute is not None and compute.allow_unequal
         searches = self._keep(part_searches(context, declared, budget, runtime, allow_unequal=allow_unequal))
-        if compute is not None and not allow_unequal:
+        if compute is not None and has_form and not mistaken and not allow_unequal:
             self._problems.extend(unequal_compute(parts, self._composed, budget))
         if runtime is not None:
             self._check_batches(parts, runtime.workers)
+        if not self._problems:  # of which it would be a consequence
+            self._problems.extend(problem for search in searches for problem in never_valid(search))
         if self._problems or runtime is None or compute is None:
             raise UserError(merge_duplicates(self._problems))
         name = str(self._composed.data["name"])
@@ -199,7 +207,7 @@ class SpecReader:
 
         Return whether those beside the sweep's own are sound.
         """
-        own = read_yaml(self._path)
+        own = read_sweep_file(self._path)
         before = [*merge_base(self._composed, own.get("base"), self._path)]
         if self._layers.site:
             before += self._merge(self._layers.site, read_site)
@@ -216,7 +224,7 @@ class SpecReader:
             data, problems = read(place)
         except UserError as error:
             return list(error.problems)
-        self._composed.merge(data, without_credentials(place))
+        self._composed.merge(only_known(data), without_credentials(place))  # others are told
         if place == self._layers.overlay:
             self._overlaid = tuple(key for key, _ in flatten(data))
         return problems
@@ -234,11 +242,17 @@ class SpecReader:
         for key in ("compute", "primary", "published"):
             if not isinstance(data.get(key, {}), Mapping):
                 self._problem(locate(key), f"{data[key]!r} must be a mapping")
-        name = data.get("name")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            self._problem(f"{self._path}: name", f"{name!r} must be 1 to 64 letters, digits, '.', '_' or '-'")
+        if not self._is_misspelt("name") and (message := name_mistake(data.get("name"))):
+            self._problem(f"{self._path}: name", message)
         if not isinstance(data.get("title", ""), str):
             self._problem(locate("title"), "must be text")
+
+    def _is_misspelt(self, key: str) -> bool:
+        """Return whether a top-level key is not there, but one that may be meant for it."""
+        data = self._composed.data
+        known = [name for name in TOP_LEVEL_KEYS if name not in data]
+        meant = (nearest(name, known) for name in data if name not in TOP_LEVEL_KEYS)
+        return key not in data and any(repr(key) in hint for hint in meant)
 
     def _problem(self, where: str, message: str) -> None:
         self._problems.append(Problem(where, message))
@@ -263,9 +277,10 @@ class SpecReader:
             or not all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
             or len(set(seeds)) != len(seeds)
         ):
-            self._problem(
-                self._locate("seeds"), f"{shown(seeds)} must be a list of different integers from 0 to 2**63 - 1"
-            )
+            message = f"{shown(seeds)} must be a list of different integers from 0 to 2**63 - 1"
+            if isinstance(seeds, int) and not isinstance(seeds, bool) and 0 < seeds <= _MOST_SEEDS:
+                message += f"; for {counted(seeds, 'seed')} write {list(range(seeds))}"
+            self._problem(self._locate("seeds"), message)
             return (0,)
         return tuple(seeds)
 
@@ -273,16 +288,18 @@ class SpecReader:
         """Return one of the sweep's own sections."""
         return self._keep(validate(kind, self._composed.section(name), lambda key: self._locate(f"{name}.{key}")))
 
-    def _primary(self, parts: Sequence[PartSpec], declared: Sequence[DeclaredPart]) -> PrimaryMetric | None:
+    def _primary(
+        self, parts: Sequence[PartSpec], declared: Sequence[DeclaredPart], *, has_form: bool
+    ) -> PrimaryMetric | None:
         """Return the sweep's `primary:`, whose metric, parts and baseline it must have.
 
-        It does not stand where an override took away what it names.
+        It does not stand where an override took away what it names. Args: has_form: all parts could be read.
         """
         if self._composed.data.get("primary") is None:
             return None
         primary = self._section("primary", PrimaryMetric)
         configs = [config for part in parts for row in part.rows for config in row.configs]
-        if primary is None or (parts and not configs and not any(part.search for part in declared)):
+        if primary is None or not has_form or (parts and not configs and not any(part.search for part in declared)):
             return primary  # rows are mistaken themselves
         given = self._composed.section("evaluation").get("metrics")
         measured = dict.fromkeys(name for config in configs for name in config.evaluation.metrics)
@@ -297,7 +314,7 @@ class SpecReader:
         wrong = dict(unknown_in_primary(primary, tuple(measured), rows, searches)) if measured else {}
         layer_of = self._composed.layer_of
         if wrong and all(layer_of(_NAMED_IN_PRIMARY[key]) > layer_of(f"primary.{key}") for key in wrong):
-            self._notices += [f"primary.{key}: {why}; so nothing was declared" for key, why in wrong.items()]
+            self._notices += [f"Nothing is declared: primary.{key}: {why}" for key, why in wrong.items()]
             return None
         for key, why in wrong.items():
             self._problem(self._locate(f"primary.{key}"), why)
@@ -329,10 +346,5 @@ class SpecReader:
         if workers.max_accelerators is not None and workers.max_accelerators < workers.num_workers:
             message = f"{workers.max_accelerators} is less than one training takes, workers.num_workers = "
             self._problem(self._locate("workers.max_accelerators"), f"{message}{workers.num_workers}")
-        messages_of: dict[str, list[str]] = {}
-        for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
-            if batch_problem := workers.batch_problem(batch):
-                key, message = batch_problem
-                messages_of.setdefault(key, []).append(message)
-        for key, messages in messages_of.items():
-            self._problem(self._locate(key), "; ".join(messages))
+        batches = {config.training.batch_size for part in parts for row in part.rows for config in row.configs}
+        self._problems.extend(batch_problems(self._composed, workers, batches))

@@ -25,15 +25,20 @@ _OF_ALIASES = {f"data.{key}" for key in field_types(DatasetAlias)}
 def row_text(spec: SweepSpec, wanted: str) -> str:
     """Return a row as YAML with a comment for each value: the file, row or command line that gave it, or "default".
 
-    Args: wanted: label of a row, or "part / label" where several parts have it.
+    Args: wanted: label of a row, or "part / label" where several parts have it; a short label, as plans print it, will
+        do.
     Raises: UserError if there is none.
     """
     rows = {f"{part.name} / {row.label}": row for part in spec.parts for row in part.rows}
-    found = [name for name, row in rows.items() if wanted in (name, row.label, row.short, name.replace(" / ", "/"))]
+    shown = {f"{part.name} / {row.short}": f"{part.name} / {row.label}" for part in spec.parts for row in part.rows}
+    names = [*rows, *shown]
+    found = [name for name, row in rows.items() if wanted in (row.label, row.short)]
+    found += [shown.get(name, name) for name in names if wanted in (name, name.replace(" / ", "/"))]
     if not found:
-        known = ", ".join(rows)
-        raise UserError([Problem("--show", f"{wanted!r} is no row{nearest(wanted, list(rows))}; rows: {known}")])
-    return "\n".join(_text(spec, name, rows[name]) for name in found)
+        own = [name for name in shown if name.startswith(f"{wanted.partition('/')[0].rstrip()} / ")] or list(shown)
+        known = "".join(f"\n    {name}" for name in own)
+        raise UserError([Problem("--show", f"{wanted!r} is no row{nearest(wanted, names) or ';'} rows:{known}")])
+    return "\n".join(_text(spec, name, rows[name]) for name in dict.fromkeys(found))
 
 
 def _text(spec: SweepSpec, name: str, row: RowSpec) -> str:

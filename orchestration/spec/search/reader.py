@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from orchestration.common.errors import Problem
 from orchestration.parsing.validation import validate
 from orchestration.spec.search.rules import broken_search_rules, sampler_rules
-from orchestration.spec.search.section import SearchConfig, SearchSpec
+from orchestration.spec.search.section import TUNE_SEARCHERS, SchedulerKind, SearchConfig, SearchSpec
 from orchestration.spec.search.space import read_space
 
 _EMPTY_SPACE = "must be a mapping of at least one key to its values"
@@ -19,7 +20,7 @@ def read_search(given: Any, where: str) -> tuple[SearchSpec | None, list[Problem
     if not isinstance(given, Mapping):
         return None, [Problem(where, f"{given!r} must be a mapping with space, objectives and num_trials")]
     config, mistakes = validate(SearchConfig, given, lambda key: f"{where}.{key}")
-    problems = list(mistakes)
+    problems = [_with_other_place(problem, given, where) for problem in mistakes]
     space = given.get("space")
     if not isinstance(space, Mapping) or not space:
         return None, [*problems, Problem(f"{where}.space", _EMPTY_SPACE)]
@@ -35,6 +36,18 @@ def read_search(given: Any, where: str) -> tuple[SearchSpec | None, list[Problem
     search = SearchSpec(config, parameters, inner)
     problems.extend(Problem(f"{where}.{key}", message) for key, message in broken_search_rules(search))
     return (None if problems else search), problems
+
+
+def _with_other_place(problem: Problem, given: Mapping[str, Any], where: str) -> Problem:
+    """Return a mistake in a choice that another key takes with that key's name."""
+    pruner = given.get("pruner")
+    kind = pruner.get("kind") if isinstance(pruner, Mapping) else None
+    if problem.where == f"{where}.pruner.kind" and kind in get_args(SchedulerKind):
+        return replace(problem, message=f"{problem.message}; {kind} is a trial_scheduler.kind")
+    sampler = given.get("sampler")
+    if problem.where == f"{where}.sampler" and isinstance(sampler, str) and sampler in TUNE_SEARCHERS:
+        return replace(problem, message=f"{problem.message}; {sampler} is a searcher of Ray Tune: give it as searcher")
+    return problem
 
 
 def _read_inner(config: SearchConfig, given: Any, where: str) -> tuple[SearchSpec | None, list[Problem]]:

@@ -18,6 +18,7 @@ from orchestration.common.digests import digest_of, without_neutral
 from orchestration.common.errors import Problem
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import training_identity
+from orchestration.spec.batches import batch_problems
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
 from orchestration.spec.equal_compute import TOLERANCE, compute_spread
@@ -100,7 +101,7 @@ class PartSearch:
         row, problems = resolve_row(self.context, declared, self.budget)
         if row is None:
             return None, problems
-        if broken := [Problem(declared.where, message, trial.label) for message in self._broken(row.configs[0])]:
+        if broken := [Problem(where, message, trial.label) for where, message in self._broken(row.configs[0])]:
             return None, broken
         configs = tuple(self._until(config, trial) for config in row.configs)
         return replace(row, configs=configs, left=tuple(self._left(trial))), []
@@ -111,26 +112,36 @@ class PartSearch:
             row, _ = self.row(trial.at(rung))
             yield from row.configs if row is not None else ()
 
-    def _broken(self, config: ExperimentConfig) -> Iterator[str]:
+    def _broken(self, config: ExperimentConfig) -> Iterator[tuple[str, str]]:
+        """Yield place and message of each limit that a trial's config breaks."""
         costs = sampling_costs(config)
         for name, limit in self.spec.config.constraints.items():
             if name in costs and limit.excess(costs[name]) > 0:
-                yield f"{name} is {costs[name]:,}, not {limit}"
-        if self.runtime.workers.batch_problem(config.training.batch_size):
-            yield f"training.batch_size {config.training.batch_size} cannot be divided over workers and micro-batches"
-        rungs = rung_steps(self.spec.ladder, config)
-        if rungs and config.experts.steps:
-            yield "experts and cascades are measured only at the end, so that they cannot be pruned"
-        elif rungs and rungs[-1] >= config.training.steps:
-            last = f"the last rung, {self.spec.ladder.rungs[-1]:g} {self.spec.ladder.rungs_in}"
-            yield f"{last}, is not before the last of {config.training.steps} training steps"
-        elif len(set(rungs)) < len(rungs):
-            yield f"two rungs are reached at the same step ({', '.join(map(str, rungs))})"
+                yield f"{self.where}.constraints.{name}", f"{name} is {costs[name]:,}, not {limit}"
+        for problem in batch_problems(self.context.composed, self.runtime.workers, [config.training.batch_size]):
+            yield problem.where, problem.message
+        yield from self._broken_rungs(config)
         if not self.allow_unequal and not broken_rules(self._reference):
             spread = compute_spread({"the search's base": self._reference, "the trial": config})
             if spread.share > max(TOLERANCE, 0 if self.budget is None else spread.one_step):
                 remedy = "give compute.budget, from which steps follow, or compute.allow_unequal: true"
-                yield f"it differs by {spread.share:.1%} from the base in training compute; {remedy}"
+                message = f"it differs by {spread.share:.1%} from the base in training compute; {remedy}"
+                yield f"{self.where}.space", message
+
+    def _broken_rungs(self, config: ExperimentConfig) -> Iterator[tuple[str, str]]:
+        ladder = self.spec.ladder
+        is_pruner = ladder is self.spec.config.pruner
+        where = f"{self.where}.{'pruner' if is_pruner else 'trial_scheduler'}"
+        rungs_at = f"{where}.rungs" if is_pruner else where
+        rungs, last = rung_steps(ladder, config), config.training.steps
+        if rungs and config.experts.steps:
+            yield where, "experts and cascades are measured only at the end, so that they cannot be pruned"
+        elif beyond := [rung for rung, step in zip(ladder.rungs, rungs, strict=True) if step >= last]:
+            shown = ", ".join(f"{rung:g}" for rung in beyond) + f" {ladder.rungs_in}"
+            message = f"{shown} {'is' if len(beyond) == 1 else 'are'} not before the end, training.steps = {last}"
+            yield rungs_at, f"{message}: such a rung is never reached; give rungs before it"
+        elif len(set(rungs)) < len(rungs):
+            yield rungs_at, f"two rungs are reached at the same step ({', '.join(map(str, rungs))})"
 
     @property
     def _reference(self) -> ExperimentConfig:

@@ -111,9 +111,13 @@ def test_blocks_wider_than_the_data_are_reported_and_not_divided_by() -> None:
         ({"model.patch_sizes": (32, 64)}, "model.patch_sizes", "patch 64 does not divide side 32"),
         ({"model.patch_sizes": (2, 2)}, "model.patch_sizes", "[2, 2] give [64, 256] tokens at sides [16, 32]"),
         ({"paradigm": "flow_matching"}, "decomposition.resolutions", "flow_matching has one scale, got 2"),
-        ({"sampling.steps": (40,)}, "sampling.steps", "[40] has 1 entries for 2 stage(s)"),
-        ({"sampling.tau": ()}, "sampling.tau", "[] has 0 entries; 2 stage(s) need 1"),
-        ({"sampling.tau": (0.7, 0.9)}, "sampling.tau", "2 stage(s) need 1"),
+        (
+            {"sampling.steps": (40,)},
+            "sampling.steps",
+            "[40] has 1 entry for 2 stages: give one number a stage, e.g. [30, 10]",
+        ),
+        ({"sampling.tau": ()}, "sampling.tau", "[] has 0 entries; 2 stages need 1"),
+        ({"sampling.tau": (0.7, 0.9)}, "sampling.tau", "2 stages need 1"),
         (
             {"decomposition.name": "wavelet", "decomposition.resolutions": (4, 12, 32)},
             "decomposition.resolutions",
@@ -204,7 +208,7 @@ def test_blocks_wider_than_the_data_are_reported_and_not_divided_by() -> None:
         (
             {"training.stage_probabilities": (0.5, 0.25, 0.25)},
             "training.stage_probabilities",
-            "[0.5, 0.25, 0.25] has 3 entries for 2 stage(s)",
+            "[0.5, 0.25, 0.25] has 3 entries for 2 stages: give one number a stage",
         ),
         (
             {"training.stage_probabilities": (0.5, 0.4)},
@@ -222,7 +226,7 @@ def test_blocks_wider_than_the_data_are_reported_and_not_divided_by() -> None:
             "[0.7, 0.3] ends before it begins",
         ),
         ({"experts.initialize_at": 5}, "experts.initialize_at", "means nothing without experts.steps"),
-        ({"experts.steps": (5,)}, "experts.steps", "[5] has 1 entries for 2 stage(s)"),
+        ({"experts.steps": (5,)}, "experts.steps", "[5] has 1 entry for 2 stages: give one number a stage"),
         (
             {**FLOW_MATCHING, "experts.steps": (5,)},
             "experts.steps",

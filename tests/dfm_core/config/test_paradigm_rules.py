@@ -104,7 +104,12 @@ def test_what_fits_together_has_no_problem(config: ExperimentConfig) -> None:
             for paradigm in (CASCADE, PYRAMID)
         ],
         *[
-            (paradigm, {"sampling.steps": (40,)}, "sampling.steps", "[40] has 1 entries for 2 stage(s)")
+            (
+                paradigm,
+                {"sampling.steps": (40,)},
+                "sampling.steps",
+                "[40] has 1 entry for 2 stages: give one number a stage, e.g. [30, 10]",
+            )
             for paradigm in (CASCADE, PYRAMID)
         ],
         (
@@ -119,7 +124,7 @@ def test_what_fits_together_has_no_problem(config: ExperimentConfig) -> None:
             "experts.steps",
             "a cascade trains a network per stage: give the steps of each, e.g. [400000, 100000], or experts.compute",
         ),
-        (CASCADE, {"experts.steps": (5,)}, "experts.steps", "[5] has 1 entries for 2 stage(s)"),
+        (CASCADE, {"experts.steps": (5,)}, "experts.steps", "[5] has 1 entry for 2 stages: give one number a stage"),
         (
             CASCADE,
             {"training.stage_probabilities": (0.5, 0.5)},
@@ -143,7 +148,7 @@ def test_what_fits_together_has_no_problem(config: ExperimentConfig) -> None:
             CASCADE,
             {"experts.compute_shares": (0.5, 0.3, 0.2)},
             "experts.compute_shares",
-            "[0.5, 0.3, 0.2] has 3 entries for 2 stage(s)",
+            "[0.5, 0.3, 0.2] has 3 entries for 2 stages: give one number a stage",
         ),
         (
             CASCADE,
@@ -206,7 +211,7 @@ def test_what_fits_together_has_no_problem(config: ExperimentConfig) -> None:
             PYRAMID,
             {"training.stage_probabilities": (0.5, 0.25, 0.25)},
             "training.stage_probabilities",
-            "[0.5, 0.25, 0.25] has 3 entries for 2 stage(s)",
+            "[0.5, 0.25, 0.25] has 3 entries for 2 stages: give one number a stage",
         ),
         (
             PYRAMID,

@@ -43,7 +43,7 @@ def test_every_shipped_sweep_plans_here_and_those_of_full_scale_say_what_they_ne
 def test_what_is_absent_is_planned_at_its_stated_size_under_digests_of_its_own(tmp_path: Path) -> None:
     absent = make_plan(load_sweep(TABLE4))
     titles = {task.title for task in absent.tasks.values()}
-    assert "imagenet, 1,281,167 samples as flux" in titles
+    assert "imagenet at 512 px, 1,281,167 samples as flux" in titles
     assert next(absent.spec.configs).data.described.resolution == 64  # type: ignore[union-attr]
     here = make_plan(load_sweep(TABLE4, table4_overrides(tmp_path)))
     assert not absent.tasks.keys() & here.tasks.keys()

@@ -49,7 +49,10 @@ def test_a_site_holds_nothing_that_changes_numbers(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_sweep(QUICKSTART, [], Layers(str(site)))
     told = str(caught.value)
-    assert f"{site}: training: a site file holds only workers, storage" in told
+    elsewhere = "belongs into a sweep, on the command line or into --with FILE; a site file holds only workers, storage"
+    assert f"{site}: training: {elsewhere}" in told
+    assert "tracking'" not in told, "nothing near is meant"
+    assert len(told.splitlines()) == 2
     assert f"{site}: workres: a site file holds only" in told
     assert "did you mean 'workers'?" in told
 
@@ -88,7 +91,7 @@ def test_overrides_of_a_file_win_over_rows_and_grids_and_change_nothing_else(tmp
 
 def test_overrides_of_a_file_are_no_sweep(tmp_path: Path) -> None:
     overlay = write(tmp_path / "tiny.yaml", "name: b\nparts: {}\n")
-    with pytest.raises(UserError, match=r"tiny.yaml: name: a file of overrides holds only"):
+    with pytest.raises(UserError, match=r"tiny.yaml: name: belongs into a sweep; a file of overrides holds"):
         load_sweep(QUICKSTART, [], Layers(overlay=str(overlay)))
 
 

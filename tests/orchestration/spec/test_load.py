@@ -8,9 +8,12 @@ import pytest
 
 from orchestration.common.errors import UserError
 from orchestration.plan.preflight import missing_inputs
+from orchestration.spec.layers import Layers
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 from tests.support.sweeps import SHIPPED
+
+UNEQUAL = "parts: {p: {rows: {dfm: {}, long: {training.batch_size: 512}}}}"
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -115,9 +118,10 @@ seeds: [0, 0]
         ("workers.max_accelerators=0", "should be greater than 0"),
         ("model.patch_sizes=[2, 2]", r"[2, 2] give [64, 256] tokens"),
         ("model.patch_sizes=[3, 6]", "patch 3 does not divide side 16"),
-        ("sampling.tau=[0.7, 0.8]", "has 2 entries; 2 stage(s) need 1"),
+        ("sampling.tau=[0.7, 0.8]", "has 2 entries; 2 stages need 1"),
         ("sampling.tau=0", "should be greater than 0"),
-        ("sampling.steps=[10, 5, 5]", "has 3 entries for 2 stage(s)"),
+        ("sampling.steps=[10, 5, 5]", "has 3 entries for 2 stages: give one number a stage, e.g. [15, 5]"),
+        ("sampling.steps=20", "[20] has 1 entry for 2 stages: give one number a stage, e.g. [15, 5]"),
         ("evaluation.at_steps=[9000]", "[9000] lie after the last training step"),
         ("decomposition.resolutions=[12, 32]", "32 is not a multiple of 12"),
         ("decomposition.resolutions=[8, 16]", "the last is 16, but fashion_mnist has side 32: end with 32"),
@@ -135,6 +139,9 @@ seeds: [0, 0]
         ("training=5", "5 should be"),
         ("training.learning_rte=1", "did you mean 'learning_rate'?"),
         ("modle.size=B", "unknown key 'modle.size'; did you mean 'model.size'?"),
+        ("training.steps=1e3", "1000.0 should be a valid integer: write 1000"),
+        ("training.steps=0", "0 must be 1 or more: 0 is for model.backbone: flux with model.start alone"),
+        ("evaluation.metrics=[FID]", "'FID' is not allowed; did you mean 'fid'?"),
         ("training.steps", "is not key=value"),
         ("storage.root=${oc.env:HOME}", "interpolation is not supported"),
     ],
@@ -164,12 +171,52 @@ def test_an_impossible_setting_is_refused_with_its_reason(override: str, expecte
         ("name: a\nseeds: []\n", "must be a list of different integers"),
         ("name: a\nbase: [x]\n", "must be the name of a YAML file"),
         ("name: " + "[" * 3000 + "]" * 3000, "not valid YAML"),
-        ("", "must be"),
+        ("", "the file is empty; a sweep needs at least a name"),
+        ("# nothing yet\n", "the file is empty"),
+        ("training: {steps: 5}\n", "sweep.yaml: name: is missing"),
+        ("name: my sweep\n", "'my sweep' must be 1 to 64 letters, digits, '.', '_' or '-': write 'my_sweep'"),
+        ("name: 5\n", "5 must be 1 to 64 letters, digits, '.', '_' or '-': write '5'"),
+        ("name: a\ntraining: {steps: '1000'}\n", "'1000' should be a valid integer: write 1000 without quotes"),
+        ("name: a\ntraining: {learning_rate: '1e-4'}\n", "'1e-4' should be a valid number: write 1e-4 without quotes"),
+        ("name: a\nworkers: {use_gpu: 'true'}\n", "'true' should be a valid boolean: write true without quotes"),
+        ("name: a\nstorage: {root: 5}\n", "5 should be a valid string: write '5' in quotes"),
+        ("name: a\nseeds: 4\n", "0 to 2**63 - 1; for 4 seeds write [0, 1, 2, 3]"),
         ("\x00\x01", "not valid YAML"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_reason(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in mistakes(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("evaluation: {metrics: [fd_lite0]}", "evaluation.metrics.0: 'fd_lite0' is not allowed"),
+        ("parts: {p: {row: {x: {}}}}", "parts.p.row: unknown key; did you mean 'rows'?"),
+        (
+            "compute: {budget: DFM}\nprimary: {metric: fd_lite0_block10, baseline: FM}\npart: {p: {}}",
+            "part: unknown key",
+        ),
+        (f"compute: {{budget: dffm}}\n{UNEQUAL}", "compute.budget: 'dffm' is neither a number of FLOPs nor the label"),
+        ("training: {steps: 0}", "training.steps (row 'default'): 0 must be 1 or more"),
+    ],
+)
+def test_what_follows_from_a_mistake_is_not_told_beside_it(tmp_path: Path, text: str, expected: str) -> None:
+    (line,) = mistakes(write(tmp_path, f"name: a\n{text}\n")).splitlines()
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("base/fashion_mnist_small", f"is a base, not a sweep: e.g. {ROOT}/sweeps/quickstart.yaml uses it"),
+        ("base/dit_xl", "is a base, not a sweep: e.g. "),
+        ("layers/tiny", "is a layer, not a sweep: give it beside a sweep, as --with "),
+        ("layers/site.example", "is a layer, not a sweep: give it beside a sweep, as --site "),
+    ],
+)
+def test_a_file_around_sweeps_is_told_from_a_sweep(name: str, expected: str) -> None:
+    assert expected in mistakes(ROOT / "sweeps" / f"{name}.yaml")
 
 
 @pytest.mark.proves(26)
@@ -311,7 +358,16 @@ def test_a_file_is_not_blamed_on_the_command_line_nor_the_command_line_on_a_file
     assert mistakes(path, "workers.num_workers=7").startswith(f"{path}: datasets.mine.files: cannot be used")
     path = write(tmp_path, "name: a\nworkers: {num_workers: 2}\n")
     assert mistakes(path, "workers=3").startswith("command line: workers: 3 should be a mapping")
-    assert mistakes(path, "workers.num_workers=7").startswith(f"{path}: training.batch_size: 256 is not divisible")
+    seven = "workers.num_workers: 7 does not divide training.batch_size 256: e.g. 8"
+    assert mistakes(path, "workers.num_workers=7") == f"command line: {seven}"
+    site = tmp_path / "site.yaml"
+    site.write_text("workers: {num_workers: 7}\n")
+    with pytest.raises(UserError) as caught:
+        load_sweep(write(tmp_path, "name: a\n"), [], Layers(str(site)))
+    assert str(caught.value) == f"{site}: {seven}"
+    assert mistakes(path, "training.batch_size=31") == (
+        "command line: training.batch_size: 31 is not divisible by workers.num_workers = 2"
+    )
 
 
 def test_a_base_of_a_shorter_name_than_the_one_that_is_there_is_guessed(tmp_path: Path) -> None:

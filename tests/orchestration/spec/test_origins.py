@@ -63,6 +63,19 @@ def test_the_text_is_the_config_and_steps_of_a_budget_say_so() -> None:
     assert origins(text)["training.steps"] == "compute.budget"
 
 
+def test_a_row_is_found_by_the_labels_that_the_plan_prints() -> None:
+    spec = load_sweep(ROOT / "sweeps" / "table1.yaml")
+    (part,) = [part for part in spec.parts if part.name == "a_first_stage_probability"]
+    row = next(row for row in part.rows if row.short == "p₀ 0.7")
+    by_label = row_text(spec, f"{part.name} / {row.label}")
+    assert row_text(spec, f"{part.name} / p₀ 0.7") == row_text(spec, f"{part.name}/p₀ 0.7") == by_label
+    with pytest.raises(UserError) as caught:
+        row_text(spec, f"{part.name} / p₀ 7")
+    (first, *names) = str(caught.value).splitlines()
+    assert first.endswith("is no row; did you mean 'a_first_stage_probability / p₀ 0.7'? rows:")
+    assert [name.strip() for name in names] == [f"{part.name} / {row.short}" for row in part.rows]
+
+
 def test_a_row_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(UserError, match="'dmf' is no row"):
         row_text(load_sweep(QUICKSTART), "dmf")

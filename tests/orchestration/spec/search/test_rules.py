@@ -92,10 +92,16 @@ def test_a_searcher_whose_package_is_missing_is_a_mistake(tmp_path: Path, monkey
 
 
 def test_a_trial_whose_last_rung_is_not_before_its_end_is_refused(tmp_path: Path) -> None:
-    search = sweep(tmp_path, trial_scheduler="{kind: asha, first: 250, num_rungs: 2}").searches[0]
-    _, problems = search.row(SearchTrial(0, {"sampling.tau": 0.6}))
+    space = "\n        training.batch_size: {choice: [32, 64]}"
+    ladder = {"trial_scheduler": "{kind: asha, first: 10000, num_rungs: 2, rungs_in: images}"}
+    (search,) = sweep(tmp_path, space, part="compute: {allow_unequal: true}\n", **ladder).searches
+    assert search.row(SearchTrial(0, {"training.batch_size": 64}))[0] is not None
+    _, problems = search.row(SearchTrial(0, {"training.batch_size": 32}))
     (problem,) = problems
-    assert problem.message == "the last rung, 750 steps, is not before the last of 700 training steps"
+    assert problem.where.endswith("parts.p.search.trial_scheduler")
+    assert problem.message == (
+        "30000 images is not before the end, training.steps = 700: such a rung is never reached; give rungs before it"
+    )
 
 
 def test_identities_of_searches_without_tune_are_those_of_earlier_releases(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def test_a_parameter_is_read_only_when_its_conditions_hold(tmp_path: Path) -> No
     ("parameter", "expected"),
     [
         ("training.learning_rte: {log: [1.0e-4, 1.0e-2]}", "did you mean 'training.learning_rate'?"),
+        ("location: {uniform: [0, 1]}", "did you mean 'training.location' or 'training.previous_location'?"),
+        ("lr: {log: [1.0e-4, 1.0e-2]}", "did you mean 'training.learning_rate'?"),
         ("training: {log: [1.0e-4, 1.0e-2]}", "is a section; give one of its keys, e.g. training.steps"),
         ("evaluation.num_samples: {int: [10, 20]}", "it has to be the same for all of them"),
         ("seed: {int: [0, 9]}", "it has to be the same for all of them"),
