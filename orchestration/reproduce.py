@@ -16,7 +16,7 @@ sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolu
 import os  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from typing import TYPE_CHECKING, NamedTuple  # noqa: E402
 
 from analysis.errors import UserError as AnalysisError  # noqa: E402
 from orchestration.common.errors import Problem, UserError, nearest, tell_interruption, tell_mistakes  # noqa: E402
@@ -31,7 +31,7 @@ from orchestration.common.exit_codes import (  # noqa: E402
 )
 from orchestration.common.project import SWEEPS_FOLDER  # noqa: E402
 from orchestration.common.redaction import reason_of  # noqa: E402
-from orchestration.startup.command_line import make_parser, parse  # noqa: E402
+from orchestration.startup.command_line import add_layers, make_parser, parse  # noqa: E402
 from orchestration.startup.program_start import end_program, prepare_program  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
@@ -64,21 +64,36 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("given", nargs="*", metavar="TABLE|key=value", help=f"{', '.join(_tables())}; {_DEFAULT}")
     parser.add_argument("--scale", default="small", help=f"{' or '.join(_scales())}; default: small")
     parser.add_argument("--dry-run", action="store_true", help="print the plans and stop")
+    add_layers(parser)
     options = parse(parser, arguments)
+    layers = _Options(options.site, options.overlay)
     overrides = [text for text in options.given if "=" in text]
     tables = [text for text in options.given if "=" not in text]
     tables = tables or [table for table in _tables() if (table, options.scale) not in _ONLY_IF_NAMED]
     try:
-        return _reproduce(_sweep_files(tables, options.scale), overrides, dry_run=options.dry_run)
+        return _reproduce(_sweep_files(tables, options.scale), overrides, layers, dry_run=options.dry_run)
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:  # between the sweeps, which catch it themselves
         return tell_interruption()
 
 
-def _reproduce(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) -> int:
-    stores = _checked(paths, overrides, dry_run=dry_run)
-    code = _run_all(paths, [*overrides, "--dry-run"] if dry_run else overrides)
+class _Options(NamedTuple):
+    """Files around the sweeps as options gave them; None if they did not."""
+
+    site: str | None
+    overlay: str | None
+
+    @property
+    def arguments(self) -> list[str]:
+        """The same options for a sweep."""
+        given = (("--site", self.site), ("--with", self.overlay))
+        return [word for option, file in given if file is not None for word in (option, file)]
+
+
+def _reproduce(paths: Sequence[Path], overrides: Sequence[str], layers: _Options, *, dry_run: bool) -> int:
+    stores = _checked(paths, overrides, layers, dry_run=dry_run)
+    code = _run_all(paths, [*overrides, *layers.arguments, *(["--dry-run"] if dry_run else [])])
     if not dry_run and code != EXIT_INTERRUPTED:
         _print_comparisons(stores)
     return code
@@ -113,7 +128,7 @@ def _sweep_files(tables: Sequence[str], scale: str) -> list[Path]:
     return [folder / name for table in dict.fromkeys(tables) for name in SWEEPS[table, scale]]
 
 
-def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) -> dict[str, Store]:
+def _checked(paths: Sequence[Path], overrides: Sequence[str], layers: _Options, *, dry_run: bool) -> dict[str, Store]:
     """Load all sweeps before the first one starts; return the store of each by its name.
 
     Raises: UserError with every mistake in all of them, and, unless it is a dry run, with everything they lack here.
@@ -128,7 +143,8 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
     problems: list[Problem] = []
     for path in paths:
         try:
-            spec = resolve_paths(load_sweep(path, overrides, find_layers(path, os.environ)), os.environ, Path.cwd())
+            around = find_layers(path, os.environ, layers.site, layers.overlay)
+            spec = resolve_paths(load_sweep(path, overrides, around), os.environ, Path.cwd())
             if spec.name in stores:
                 problems.append(Problem(f"{path}: name", f"{spec.name!r} is the name of another of these sweeps"))
             if not dry_run:

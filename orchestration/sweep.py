@@ -17,7 +17,7 @@ import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
-from orchestration.startup.command_line import make_parser, parse  # noqa: E402
+from orchestration.startup.command_line import add_layers, make_parser, parse  # noqa: E402
 from orchestration.startup.program_start import end_program, prepare_program  # noqa: E402
 
 _MODES = {
@@ -46,18 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help="use a Ray cluster that takes calls from anyone; the same as workers.insecure_no_auth=true",
     )
-    parser.add_argument(
-        "--site",
-        metavar="FILE",
-        help="places of data, networks, storage, tracking and workers: a path or URL; default: DFM_SITE, else the"
-        " site.yaml beside the sweep",
-    )
-    parser.add_argument(
-        "--with",
-        dest="overlay",
-        metavar="FILE",
-        help="overrides that win over rows too: a path or URL; default: DFM_WITH",
-    )
+    add_layers(parser)
     modes = parser.add_mutually_exclusive_group()
     for name, about in _MODES.items():
         modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)

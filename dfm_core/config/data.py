@@ -97,6 +97,12 @@ class DataConfig:
     """Found when a sweep is read, never given; None: the dataset is trained on as it is embedded."""
 
     @property
+    def title(self) -> str:
+        """Return the dataset with the sides in pixels at which its files are used: "imagenet at 512 px"."""
+        sides = self.sides or ((self.side,) if self.side else ())
+        return f"{self.dataset} at {', '.join(map(str, sides))} px" if sides else self.dataset
+
+    @property
     def step_shares(self) -> dict[int, float]:
         """Return the share of the steps at each side, to scale; empty unless images have captions."""
         return dict(zip(self.sides, self.side_shares or (1.0,) * len(self.sides), strict=True))

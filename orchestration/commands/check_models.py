@@ -63,7 +63,7 @@ def check(plan: Plan) -> None:
         f"gathers and sends, encoders of captions and autocast's copies of weights included; activations "
         f"for one micro-batch, {'computed anew' if workers.activation_checkpointing else 'kept'} in the backward pass, "
         "attention as flash kernels keep it. Hours are those of all workers together, with what is computed anew, at "
-        f"{workers.assumed_flops_per_worker:.2g} FLOP/s each (workers.assumed_flops_per_worker).",
+        f"{_assumed_text(workers)}.",
         markup=False,
     )
     if weighed:
@@ -91,7 +91,11 @@ def embedded_stds(plan: Plan) -> dict[str, tuple[float, ...]]:
 
 
 def _seconds_per_step(footprint: TrainingFootprint, workers: WorkersConfig) -> float:
-    return footprint.executed_flops_per_step / (workers.num_workers * workers.assumed_flops_per_worker)
+    return footprint.executed_flops_per_step / (workers.num_workers * workers.assumed_flops(on_gpu=workers.use_gpu))
+
+
+def _assumed_text(workers: WorkersConfig) -> str:
+    return f"{workers.assumed_flops(on_gpu=workers.use_gpu):.2g} FLOP/s each (workers.assumed_flops_per_worker)"
 
 
 def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersConfig) -> str:
@@ -103,7 +107,7 @@ def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersCo
     ahead = _GPUS_PER_NODE * (1 + workers.cpus_per_worker) * footprint.micro_batch * footprint.input_bytes / _GIB
     return (
         f"A node of {_GPUS_PER_NODE} workers, {footprint.num_parameters:,} parameters, at "
-        f"{workers.assumed_flops_per_worker:.2g} FLOP/s each (workers.assumed_flops_per_worker): draws take "
+        f"{_assumed_text(workers)}: draws take "
         f"{1000 * footprint.draw_seconds:.2f} ms of a CPU a sample, {cores:.1f} CPUs in all; batches "
         f"made ahead {ahead:.1f} GiB of memory; a checkpoint on its way {state:.1f} GiB of memory and disk; shards of "
         f"latents up to {workers.latent_cache_gb:g} GB of disk."

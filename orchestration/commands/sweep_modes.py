@@ -196,7 +196,7 @@ def _print_status(planned: PlannedSweep, *, verbose: bool, as_json: bool) -> Non
             print(status_document(plan, status))
         else:
             print_status(plan, planned.done, store, status, verbose=verbose)
-            print_searches(plan, planned.trials)
+            print_searches(plan, planned.trials, status.left)
         notifier = Notifier(plan.spec.runtime.notify, plan.spec.name, os.environ)
         if notifier.is_on:
             tell_of_lost_driver(notifier, plan.spec.name, find_driver(store, plan.spec.name), store)
@@ -212,7 +212,7 @@ def _print_plan(planned: PlannedSweep, *, verbose: bool, as_json: bool) -> Estim
             print(plan_document(plan, planned.done, estimate, planned.missing))
         else:
             print_plan(plan, planned.done, store, planned.progress, estimate, verbose=verbose)
-            print_searches(plan, planned.trials)
+            print_searches(plan, planned.trials, estimate)
     return estimate
 
 

@@ -46,7 +46,7 @@ def unknown_in_primary(
         of each search's winners on new seeds; "" without `confirm:`.
     """
     if primary.metric not in measured:
-        yield "metric", f"{primary.metric} is not measured; evaluation.metrics has {', '.join(measured)}"
+        yield "metric", f"{primary.metric} is not measured; evaluation.metrics has {', '.join(measured)}: add it there"
     known = [*rows, *filter(None, searches.values())]
     for name in primary.parts:
         if name in searches:

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 
+from orchestration.common.wording import rounded
 from orchestration.config.workers import WorkersConfig
 
 HOUR = 3600.0
@@ -92,5 +93,5 @@ def over_limit(seconds: float, limit_hours: float) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Return accelerator-hours for people: "0.0312", "12.3"."""
-    return f"{seconds / HOUR:.3g}"
+    """Return accelerator-hours for people: "0.0312", "12.3", "2,900"."""
+    return rounded(seconds / HOUR)

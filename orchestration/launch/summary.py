@@ -21,12 +21,13 @@ from orchestration.plan.estimate import Estimate
 from orchestration.plan.plan import Plan
 from orchestration.plan.preflight import root_source
 from orchestration.plan.progress import Progress
-from orchestration.search.summary import most_flops_text, search_text
+from orchestration.search.cost import cost_lines
+from orchestration.search.summary import search_text
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import SNAPSHOTS, TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import EvaluateTask, TrainTask
+from orchestration.tasks.task import TrainTask
 
 
 def print_plan(
@@ -47,19 +48,14 @@ def print_plan(
     console.print(status_table(plan, dict.fromkeys(done, "done") | continuing, verbose=verbose))
     for line in (*_layers_text(plan.spec), *plan.spec.notices, *plan.spec.about_data):
         console.print(line, markup=False)
-    trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
-    cells = sum(len(trial.evaluations) for trial in plan.trials)
-    console.print(
-        f"{_shared(len(plan.trials), 'trial', len(trainings), 'training')}; "
-        f"{_shared(cells, 'cell', len(evaluations), 'evaluation')}.",
-        markup=False,
-    )
+    if shared := _shared_text(plan):
+        console.print(shared, markup=False)
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)
     for line in (*power_text(plan, done), *balance_text(plan, recorded_stds(done))):
         console.print(line, markup=False)
-    count = len(plan.tasks) - left.num_tasks
-    console.print(f"{_are(count, 'task')} done or not needed, {left.num_tasks} to do.")
+    if plan.tasks:
+        console.print(_left_text(len(plan.tasks) - left.num_tasks, left.num_tasks))
     if left.num_tasks:
         console.print(str(left), markup=False)
     console.print(spent_text(progress.spent, plan.spec.runtime))
@@ -108,21 +104,37 @@ def recorded_stds(done: Mapping[str, TaskRecord]) -> dict[str, Sequence[float]]:
     return {digest: record.about["scale_std"] for digest, record in done.items() if "scale_std" in record.about}
 
 
-def _shared(num_users: int, user: str, num_shared: int, shared: str) -> str:
-    """Return "6 trials share 3 trainings", "1 trial needs 1 training"."""
-    return f"{counted(num_users, user)} {'needs' if num_users == 1 else 'share'} {counted(num_shared, shared)}"
+def _shared_text(plan: Plan) -> str:
+    """Return "6 trials share 3 trainings; 18 cells share 15 evaluations."; "" if nothing is shared."""
+    trains = [digest for trial in plan.trials for digest in trial.trains]
+    cells = [digest for trial in plan.trials for _, digest in trial.evaluations]
+    texts = []
+    if len({*trains}) < len(trains):
+        texts.append(f"{counted(len(plan.trials), 'trial')} share {counted(len({*trains}), 'training')}")
+    if len({*cells}) < len(cells):
+        texts.append(f"{counted(len(cells), 'cell')} share {counted(len({*cells}), 'evaluation')}")
+    return f"{'; '.join(texts)}." if texts else ""
+
+
+def _left_text(num_done: int, num_left: int) -> str:
+    if num_done:
+        return f"{_are(num_done, 'task')} done or not needed, {num_left:,} to do."
+    return f"{counted(num_left, 'task')} to do."
 
 
 def _are(number: int, noun: str) -> str:
     return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
 
 
-def print_searches(plan: Plan, trials: Mapping[str, Sequence[SearchTrial]]) -> None:
-    """Print each search's space, its trials so far, and the most that those to come cost beside the plan."""
+def print_searches(plan: Plan, trials: Mapping[str, Sequence[SearchTrial]], left: Estimate) -> None:
+    """Print each search's space, its trials so far, and the most that those to come cost beside the plan.
+
+    Args: left: estimate of the plan, with the speeds that were measured.
+    """
     console = make_console()
     for search in plan.spec.searches:
         own_trials = trials.get(search.part, ())
-        for line in (*search_text(search, own_trials), most_flops_text(search, own_trials, plan.tasks.keys())):
+        for line in (*search_text(search, own_trials), *cost_lines(plan, search, own_trials, left)):
             console.print(line, markup=False)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from orchestration.common.wording import counted
 from orchestration.plan.plan import Plan, Trial
@@ -17,10 +18,12 @@ _MOST_STATES = 3
 """Different states of a row's tasks that its line tells."""
 
 
-def status_table(plan: Plan, statuses: Mapping[str, str], *, verbose: bool = False) -> Table:
+def status_table(plan: Plan, statuses: Mapping[str, str], *, verbose: bool = False) -> Table | Text:
     """Return a table of a plan with its state: a line for each row and each task that rows share; or, verbose, for each
-    task."""
-    title = f"{plan.spec.name}: {counted(len(plan.tasks), 'task')} for {counted(len(plan.trials), 'trial')}"
+    task. A search that has proposed nothing yet has a title alone."""
+    title = f"{plan.spec.name}: {_about(plan)}"
+    if not plan.tasks:
+        return Text(title)
     table = Table(title=title, title_justify="left", box=SIMPLE)
     for name in ("task", "digest", "state", "used by") if verbose else ("row", "work", "state"):
         table.add_column(name, overflow="fold")
@@ -30,6 +33,14 @@ def status_table(plan: Plan, statuses: Mapping[str, str], *, verbose: bool = Fal
     if len(lines) > _MAX_TABLE_ROWS:
         table.add_row(f"and {len(lines) - _MAX_TABLE_ROWS} more", *[""] * (len(table.columns) - 1))
     return table
+
+
+def _about(plan: Plan) -> str:
+    """Return what a plan holds: "9 tasks for 2 trials", "a search of 20 trials"."""
+    if plan.tasks or not plan.spec.searches:
+        return f"{counted(len(plan.tasks), 'task')} for {counted(len(plan.trials), 'trial')}"
+    trials = [counted(search.spec.config.num_trials, "trial") for search in plan.spec.searches]
+    return " and ".join(f"a search of {number}" for number in trials)
 
 
 def resume_text(step: int) -> str:

@@ -5,7 +5,7 @@ Records are kept without their curves: what a driver holds of a task that is don
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from orchestration.artifacts.task_record import TaskRecord, read_record
@@ -55,7 +55,7 @@ def _imported_record(store: Store, task: Task) -> TaskRecord | None:
     return None if record is None else replace(record, curve=())
 
 
-def tasks_to_run(plan: Plan, done: dict[str, TaskRecord]) -> list[Task]:
+def tasks_to_run(plan: Plan, done: Container[str]) -> list[Task]:
     """Return unfinished tasks that tables show, and the unfinished ones that these read."""
     wanted: set[str] = set()
     pending = [digest for digest, task in plan.tasks.items() if isinstance(task, _SHOWN_IN_TABLES)]

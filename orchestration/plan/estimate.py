@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestration.artifacts.task_record import TaskRecord
-from orchestration.common.wording import counted
+from orchestration.common.wording import bytes_text, counted, duration_text
 from orchestration.config.prices import PricesConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import hours
@@ -47,20 +47,29 @@ class Estimate:
     startup_seconds: float = 0.0
     """Accelerator-seconds in which workers of trainings start."""
     prices: PricesConfig = field(default_factory=PricesConfig)
+    num_workers: int = 1
+    """Workers of a training."""
+    sampling_speeds: Mapping[str, float] = field(default_factory=dict)
+    """Measured FLOP/s of evaluations, by model size."""
 
     def __str__(self) -> str:
         return (
             f"To do: {self.training_flops:.3g} FLOPs of training, at most {self.sampling_flops:.3g} of sampling (kept "
-            f"features are not sampled again), about {self.num_bytes / 1e6:,.0f} MB; "
-            f"about {hours(self.accelerator_seconds)} accelerator-hours"
-            f"{self.prices.beside(self.accelerator_seconds)} {self.basis}"
+            f"features are not sampled again), about {bytes_text(self.num_bytes)}; "
+            f"{self.time_text(self.accelerator_seconds)} {self.basis}"
             f"{f', {hours(self.startup_seconds)} of them to start workers' if self.startup_seconds else ''}."
         )
+
+    def time_text(self, accelerator_seconds: float) -> str:
+        """Return how long some work takes on the workers of one training, and its cost in accelerator-hours."""
+        wall = duration_text(accelerator_seconds / self.num_workers)
+        cost = f"{hours(accelerator_seconds)} accelerator-hours{self.prices.beside(accelerator_seconds)}"
+        return f"about {wall} on {counted(self.num_workers, 'worker')}, {cost}"
 
 
 def estimate(
     plan: Plan,
-    done: dict[str, TaskRecord],
+    done: Container[str],
     steps: Mapping[str, int],
     speeds: Mapping[str, Speed],
     sampling_speeds: Mapping[str, float] | None = None,
@@ -85,19 +94,32 @@ def estimate(
         measured = (sampling_speeds or {}).get(family[0].config.model.size)
         seconds += flops / measured if measured else _measuring_seconds(family, flops, workers, speeds)
     looking = sum(looking_flops(task) for task in todo if not isinstance(task, EvaluateTask))
-    seconds += looking / workers.assumed_flops_per_worker
+    seconds += looking / workers.assumed_flops(on_gpu=workers.gpus_per_evaluator > 0)
     num_bytes = sum(task.num_bytes for task in todo)
-    basis = _basis(todo, speeds, workers.assumed_flops_per_worker)
+    basis = _basis(todo, speeds, workers.assumed_flops(on_gpu=workers.use_gpu))
     total = sum(left[task.digest] * task.flops for task in trainings)
     prices = plan.spec.runtime.prices
-    return Estimate(len(todo), total, sampling, num_bytes, seconds + startup, basis, speeds, startup, prices)
+    return Estimate(
+        len(todo),
+        total,
+        sampling,
+        num_bytes,
+        seconds + startup,
+        basis,
+        speeds,
+        startup,
+        prices,
+        workers.num_workers,
+        sampling_speeds or {},
+    )
 
 
 def _measuring_seconds(
     family: Sequence[EvaluateTask], flops: float, workers: WorkersConfig, speeds: Mapping[str, Speed]
 ) -> float:
     """Return the seconds of evaluations that run together, without any record of such."""
-    looking = sum(looking_flops(task) for task in family) / workers.assumed_flops_per_worker
+    looking = sum(looking_flops(task) for task in family)
+    looking /= workers.assumed_flops(on_gpu=workers.gpus_per_evaluator > 0)
     own = flops / _speed(family[0], workers, speeds)
     return _EVALUATION_OVERHEAD * (own + looking) + _EVALUATION_SECONDS * len(family)
 
@@ -133,12 +155,14 @@ def _training_seconds(task: TrainTask, workers: WorkersConfig, speeds: Mapping[s
 
 def _speed(task: Task, workers: WorkersConfig, speeds: Mapping[str, Speed]) -> float:
     measured = speeds.get(task.config.model.size)
-    return workers.assumed_flops_per_worker if measured is None else measured.flops_per_worker
+    on_gpu = workers.use_gpu if isinstance(task, TrainTask) else workers.gpus_per_evaluator > 0
+    return workers.assumed_flops(on_gpu=on_gpu) if measured is None else measured.flops_per_worker
 
 
 def estimate_from(store: Store, plan: Plan, done: dict[str, TaskRecord], progress: Progress) -> Estimate:
     """Return the estimate at the speed of the storage root's finished tasks of the same model size, if any."""
-    sizes = _sizes(tasks_to_run(plan, done))
+    searched = [str(search.base.model.size) for search in plan.spec.searches]
+    sizes = sorted({*_sizes(tasks_to_run(plan, done)), *searched})
     sampling_speeds = measured_sampling(store, plan, done, sizes)
     return estimate(plan, done, progress.steps, measured_speeds(store, plan, done, sizes), sampling_speeds)
 

@@ -24,6 +24,8 @@ from orchestration.storage.retry import NoAnswerError
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
 
+_EXAMPLE = "sweeps/layers/site.example.yaml"
+
 
 def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Path) -> SweepSpec:
     """Return the sweep with an absolute storage root and absolute files, relative ones taken from a directory.
@@ -89,7 +91,10 @@ def _missing_networks(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
         metrics = ", ".join(name for name in sorted(asked) if METRICS[name].output.network == network)
         for problem in file_problems(spec.runtime.networks, [network], cache):
             where = f"networks.{network}"
-            yield Problem(f"{_origin(spec, where)}: {where}", f"{problem} (for {metrics})")
+            is_given = any(key.startswith(f"{where}.") for key in spec.origins)
+            needs_place = FEATURE_NETWORKS[network].files and not is_given
+            how = f", under networks: in a site file, see {_EXAMPLE}" if needs_place else ""
+            yield Problem(f"{_origin(spec, where)}: {where}", f"{problem}{how} (for {metrics})")
 
 
 def _origin(spec: SweepSpec, key: str) -> str:

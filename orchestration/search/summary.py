@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.wording import counted
+from orchestration.spec.search.corners import MOST_CORNERS, corners
 from orchestration.spec.search.rows import PartSearch, sampling_costs
 from orchestration.spec.search.section import confirmed_name
-from orchestration.spec.search.space import Parameter
 from orchestration.spec.search.trial import SearchTrial, pareto_front
 from orchestration.tasks.training_chain import training_chain, whole_flops
-
-_MOST_CORNERS = 512
 
 
 def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[str]:
@@ -43,7 +39,7 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
     front = pareto_front(list(trials), search.spec.directions)
     for trial in front:  # not called best: it was chosen among many on the same numbers
         named = ", ".join(f"{name} {value:.6g}" for name, value in zip(config.objectives, trial.values, strict=True))
-        yield f"  Leading{' so far' if _goes_on(search, trials) else ''}: {trial.label}: {named}"
+        yield f"  Leading{' so far' if goes_on(search, trials) else ''}: {trial.label}: {named}"
     if front or config.confirm is not None:
         yield f"  {_confirm_text(search)}"
 
@@ -56,7 +52,8 @@ def _confirm_text(search: PartSearch) -> str:
     return f"The best {winners} are measured again on {seeds} once all ended: part {confirmed_name(search.part)}."
 
 
-def _goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
+def goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
+    """Return whether trials are still to end."""
     ended = sum(trial.state not in ("refused", "running") for trial in trials)
     return ended < search.spec.num_wanted
 
@@ -66,16 +63,16 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial], planned: 
 
     Args: planned: digests of tasks that are planned without them; a training among them costs nothing more.
     """
-    left = search.spec.num_wanted - sum(trial.state != "refused" for trial in trials)
-    again = search.spec.config.confirm is not None and _goes_on(search, trials)
+    left = num_left(search, trials)
+    again = search.spec.config.confirm is not None and goes_on(search, trials)
     if left <= 0 and not again:
         return "  All its trials are proposed."
-    corners, whole = _corners(search.spec.all_parameters)
-    costs = [cost for cost in (_flops(search, corner, planned) for corner in corners) if cost is not None]
+    ends, whole = corners(search.spec.all_parameters)
+    costs = [cost for cost in (corner_flops(search, corner, planned) for corner in ends) if cost is not None]
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
     to_come, whole_trainings, samplings = map(max, zip(*costs, strict=True))
-    most = "at most" if whole else f"about, by {_MOST_CORNERS} corners of its space,"
+    most = "at most" if whole else f"about, by {MOST_CORNERS} corners of its space,"
     text = f"  Its {counted(left, 'trial')} to come: {most} " if left > 0 else "  All its trials are proposed"
     if left > 0:
         seeds = len(search.context.seeds)
@@ -85,6 +82,11 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial], planned: 
             training * -(-left // of_a_training) // left if search.trains else training // left, sampling
         )
     return f"{text}{_most_to_confirm(search, whole_trainings, samplings, most) if again else ''}."
+
+
+def num_left(search: PartSearch, trials: Sequence[SearchTrial]) -> int:
+    """Return how many trials are still to be proposed."""
+    return search.spec.num_wanted - sum(trial.state != "refused" for trial in trials)
 
 
 def _flops_text(training: int, sampling: int) -> str:
@@ -105,20 +107,9 @@ def _most_to_confirm(search: PartSearch, training: int, sampling: int, most: str
     return f"; its best {winners} on new seeds: {most} {_flops_text(trained, sampling * winners)}"
 
 
-def _corners(parameters: Sequence[Parameter]) -> tuple[list[dict[str, object]], bool]:
-    """Return settings at the ends of all ranges and at all choices, and whether these are all of them."""
-    by_text: dict[str, dict[str, object]] = {}
-    corners = itertools.product(*(parameter.ends for parameter in parameters))
-    for values in itertools.islice(corners, _MOST_CORNERS):
-        settings: Mapping[str, object] = {}
-        for parameter, value in zip(parameters, values, strict=True):
-            if parameter.is_read(settings):
-                settings = {**settings, parameter.key: value}
-        by_text[str(settings)] = dict(settings)
-    return list(by_text.values()), math.prod(len(p.ends) for p in parameters) <= _MOST_CORNERS
-
-
-def _flops(search: PartSearch, settings: Mapping[str, object], planned: Collection[str]) -> tuple[int, int, int] | None:
+def corner_flops(
+    search: PartSearch, settings: Mapping[str, object], planned: Collection[str]
+) -> tuple[int, int, int] | None:
     """Return FLOPs of (training that is not planned, whole training, sampling) of one seed.
 
     Returns: None if the settings break a rule.

@@ -54,7 +54,7 @@ def texts_task(config: ExperimentConfig) -> EncodeTask | None:
     captions, number = data.described.captions, data.described.num_samples + data.described.num_reference
     # Captions that occur twice are encoded once.
     num_bytes = number * caption_bytes(captions, data.text_length, in_workers=captions.in_workers)
-    title = f"{data.dataset}, {'tokens of ' if captions.in_workers else ''}captions by {data.text}"
+    title = f"{data.title}, {'tokens of ' if captions.in_workers else ''}captions by {data.text}"
     inputs = latents_digest(data), pixels_digest(data)
     return EncodeTask(digest_of(payload), title, dict(payload), inputs, config, num_bytes, number)
 
@@ -63,7 +63,7 @@ def _encode_task(
     config: ExperimentConfig, payload: dict[str, object], what: str, num_samples: int, bytes_per_sample: int
 ) -> EncodeTask:
     inputs = tuple(filter(None, [recipe_digest(str(payload["encoder"]))]))
-    title, num_bytes = f"{config.data.dataset}, {num_samples:,} {what}", num_samples * bytes_per_sample
+    title, num_bytes = f"{config.data.title}, {num_samples:,} {what}", num_samples * bytes_per_sample
     return EncodeTask(digest_of(payload), title, dict(payload), inputs, config, num_bytes, num_samples)
 
 

@@ -88,7 +88,7 @@ def real_images_task(config: ExperimentConfig, inputs: MeasurementInputs) -> Rea
         if measured
     )
     counts = {source.split: source.num_samples for source in sources}
-    title = f"{config.data.dataset}, {min(counts.values()):,} real {card.kind}"
+    title = f"{config.data.title}, {min(counts.values()):,} real {card.kind}"
     own = {"data": real_identity(config.data), "num_images": counts}
     return metric_task(RealImagesTask, config, title, own, sources, inputs)
 

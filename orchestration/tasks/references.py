@@ -34,13 +34,12 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
     }
     if imported is not None:
         payload["imported"] = imported.sha256.lower()
-        return ReferenceTask(
-            digest_of(payload), f"{data} on {network}, imported", payload, (), config, num_bytes, sources=()
-        )
+        title = f"{config.data.title} on {network}, imported"
+        return ReferenceTask(digest_of(payload), title, payload, (), config, num_bytes, sources=())
     source = real_source(config, "reference", card.num_reference_images, files.looked_at_by([network]))
     return ReferenceTask(
         digest_of(payload),
-        f"{data} on {network}, {card.num_reference_images:,} {card.kind}",
+        f"{config.data.title} on {network}, {card.num_reference_images:,} {card.kind}",
         payload,
         tuple(filter(None, [pixels_digest(config.data)])),
         config,
@@ -59,5 +58,5 @@ def probe_task(config: ExperimentConfig, files: MeasurementFiles) -> ProbeTask:
         "numerics": NUMERICS_CHANGED_IN["probe"],
     }
     source = real_source(config, "train", card.num_train_images, files.looked_at_by([PROBE_NETWORK]))
-    title = f"classes of {config.data.dataset} from {card.num_train_images:,} {card.kind}"
+    title = f"classes of {config.data.title} from {card.num_train_images:,} {card.kind}"
     return ProbeTask(digest_of(payload), title, payload, (), config, source_bytes(source), sources=(source,))

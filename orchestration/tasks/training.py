@@ -60,7 +60,7 @@ def pyramid_task(config: ExperimentConfig) -> PyramidTask:
         "seed": config.seed,
         "numerics": NUMERICS_CHANGED_IN["pyramid"],
     }
-    title = f"learned pyramid on {config.data.dataset}, {fit.steps} steps, seed={config.seed}"
+    title = f"learned pyramid on {config.data.title}, {fit.steps} steps, seed={config.seed}"
     return PyramidTask(digest_of(payload), title, payload, (), config, num_bytes=1_000_000)
 
 

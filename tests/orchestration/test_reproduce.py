@@ -133,6 +133,16 @@ def test_a_table_given_twice_runs_once_and_a_dry_run_is_passed_on(
     assert calls == [["table1_small.yaml", root, "--dry-run"]]
 
 
+def test_files_around_the_sweeps_are_for_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(reproduce, "run_sweep", lambda arguments: started.append(list(arguments)) or 0)
+    site = tmp_path / "site.yaml"
+    site.write_text(f"storage: {{root: {tmp_path}/root}}\n")
+    assert reproduce.main(["table1", "--dry-run", "--site", str(site)]) == 0
+    assert started[0][1:] == ["--site", str(site), "--dry-run"]
+    assert reproduce.main(["table1", "--dry-run", "--site", str(tmp_path / "none.yaml")]) == 2
+
+
 @pytest.mark.parametrize(
     ("codes", "worst", "num_run"),
     [

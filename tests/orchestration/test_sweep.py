@@ -50,8 +50,19 @@ def test_a_dry_run_prints_the_plan_and_creates_nothing(tmp_path: Path) -> None:
 def test_a_plan_of_one_says_so_in_the_singular(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("name: one\nevaluation: {at_steps: [5]}\ntraining: {steps: 5}\n")
     done = sweep("one.yaml", "--dry-run", cwd=tmp_path)
-    assert "1 trial needs 1 training; 1 cell needs 1 evaluation." in done.stdout, done.stderr
-    assert " for 1 trial\n" in done.stdout
+    assert " for 1 trial\n" in done.stdout, done.stderr
+    assert " share " not in done.stdout, "nothing is shared"
+    assert re.search(r"^\d+ tasks to do\.$", done.stdout, re.MULTILINE)
+
+
+def test_the_plan_of_a_search_says_what_it_will_do_and_how_long_it_takes(tmp_path: Path) -> None:
+    space = "{sampling.tau: {uniform: [0.5, 0.9]}}"
+    search = f"{{space: {space}, objectives: {{fd_lite0_block10: minimize}}, num_trials: 20}}"
+    (tmp_path / "my.yaml").write_text(f"name: my_search\nparts: {{p: {{search: {search}}}}}\n")
+    done = sweep("my.yaml", "--dry-run", cwd=tmp_path)
+    assert done.stdout.startswith("my_search: a search of 20 trials\n"), done.stderr
+    assert not re.search(r"\b0 (tasks|trials)|to do", done.stdout)
+    assert re.search(r"That is about .* on 2 workers, \S+ accelerator-hours at an assumed", done.stdout)
 
 
 def test_a_row_is_shown_with_the_origin_of_each_value(tmp_path: Path) -> None:

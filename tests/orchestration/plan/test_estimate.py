@@ -53,6 +53,22 @@ def test_without_a_finished_training_the_speed_is_assumed_and_said_to_be(store: 
     assert measured == sum(task.config.evaluation.num_samples for task in evaluations) * 2.1e8
 
 
+def test_the_assumed_speed_is_that_of_the_device_unless_it_is_given(store: Store) -> None:
+    on_gpus = ("workers.use_gpu=true", "workers.gpus_per_evaluator=1.0")
+    slow, fast = estimated(store, tiny_plan()), estimated(store, tiny_plan(*on_gpus))
+    assert "at an assumed 1e+14 FLOP/s a worker (workers.assumed_flops_per_worker)" in str(fast)
+    assert fast.accelerator_seconds < slow.accelerator_seconds
+    mixed = estimated(store, tiny_plan("workers.use_gpu=true")).accelerator_seconds
+    assert fast.accelerator_seconds < mixed < slow.accelerator_seconds, "evaluators are on CPUs"
+    given = estimated(store, tiny_plan(*on_gpus, "workers.assumed_flops_per_worker=3.0e+12"))
+    assert "at an assumed 3e+12 FLOP/s" in str(given)
+
+
+def test_hours_of_all_workers_are_told_beside_the_time_that_passes(store: Store) -> None:
+    found = replace(estimated(store, tiny_plan()), accelerator_seconds=1036.8, num_workers=2, num_bytes=6 * 10**12)
+    assert "about 6.0 TB; about 9 minutes on 2 workers, 0.288 accelerator-hours at an assumed" in str(found)
+
+
 def test_a_finished_training_of_another_sweep_and_the_same_size_gives_the_speed(store: Store) -> None:
     other = tiny_plan(OTHER)
     publish(store, other, "other")

@@ -48,7 +48,10 @@ def test_a_metric_without_its_networks_file_says_where_to_get_and_where_to_name_
     texts = [str(problem) for problem in missing_inputs(spec)]
     inception = next(text for text in texts if "networks.inception" in text)
     assert "get inception-2015-12-05.pt from the metrics of the project NVlabs/stylegan2-ada-pytorch" in inception
-    assert inception.endswith("(for fid, inception_score)")
+    assert inception.endswith(
+        "give its path and sha256, under networks: in a site file, see sweeps/layers/site.example.yaml (for fid, "
+        "inception_score)"
+    )
     assert any("networks.dinov2" in text and "dinov2_vitl14_pretrain.pth" in text for text in texts)
     assert not any("lite0" in text for text in texts)
 
