@@ -23,11 +23,13 @@ from orchestration.plan.preflight import root_source
 from orchestration.plan.progress import Progress
 from orchestration.search.cost import cost_lines
 from orchestration.search.summary import search_text
-from orchestration.spec.load import SweepSpec
 from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import SNAPSHOTS, TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import TrainTask
+from orchestration.tasks.task import EncodeTask, TrainTask
+
+_MANY_SAMPLES = 10_000
+"""Number of samples that a rehearsal hardly means to encode."""
 
 
 def print_plan(
@@ -46,7 +48,7 @@ def print_plan(
     console = make_console()
     continuing = {digest: resume_text(step) for digest, step in progress.steps.items() if step and digest not in done}
     console.print(status_table(plan, dict.fromkeys(done, "done") | continuing, verbose=verbose))
-    for line in (*_layers_text(plan.spec), *plan.spec.notices, *plan.spec.about_data):
+    for line in (*_layers_text(plan), *plan.spec.notices, *plan.spec.about_data):
         console.print(line, markup=False)
     if shared := _shared_text(plan):
         console.print(shared, markup=False)
@@ -62,11 +64,15 @@ def print_plan(
     console.print(f"Storage: {store.root} ({root_source(plan.spec, os.environ)})", markup=False)
 
 
-def _layers_text(spec: SweepSpec) -> Iterator[str]:
-    if spec.layers.site:
-        yield f"Site: {without_credentials(spec.layers.site)}"
-    if spec.layers.overlay:
-        yield f"With: {without_credentials(spec.layers.overlay)}, which wins over the sweep and its rows"
+def _layers_text(plan: Plan) -> Iterator[str]:
+    layers = plan.spec.layers
+    if layers.site:
+        yield f"Site: {without_credentials(layers.site)}"
+    if layers.overlay:
+        yield f"With: {without_credentials(layers.overlay)}, which wins over the sweep and its rows"
+        most = max((task.num_samples for task in plan.of_kind(EncodeTask)), default=0)
+        if most > _MANY_SAMPLES:
+            yield f"It shrinks no data: {most:,} samples are to be encoded. A site with fewer is given by --site."
 
 
 def power_text(plan: Plan, done: Mapping[str, TaskRecord]) -> Sequence[str]:

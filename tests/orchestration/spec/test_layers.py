@@ -8,6 +8,7 @@ import fsspec
 import pytest
 
 from orchestration.common.errors import UserError
+from orchestration.launch.summary import _layers_text
 from orchestration.plan.plan import make_plan
 from orchestration.spec.layers import OVERLAY_VARIABLE, SITE_VARIABLE, Layers, find_layers
 from orchestration.spec.load import load_sweep
@@ -158,5 +159,7 @@ def test_every_sweep_of_the_paper_is_planned_with_the_example_of_a_site(sweep: s
     site = str(write(tmp_path / "site.yaml", text))
     spec = load_sweep(ROOT / "sweeps" / f"{sweep}.yaml", [], Layers(site, TINY))
     assert make_plan(spec).tasks
+    if sweep == "table1":
+        assert any("shrinks no data: 1,281,167 samples" in line for line in _layers_text(make_plan(spec)))
     assert {config.data.dataset for config in spec.configs} <= {"imagenet", "kinetics"}
     assert all(config.model.size == "nano" for config in spec.configs)
