@@ -293,7 +293,8 @@ def test_a_rule_that_spans_keys_is_told_as_of_any_row(tmp_path: Path, store: Sto
 
 def test_a_search_whose_proposals_all_break_a_rule_ends_and_says_why(tmp_path: Path, store: Store) -> None:
     limit = {"constraints": "{num_evaluations: {at_most: 1}}"}
-    searches = Driver(sweep(tmp_path, POINTS, sampler="random", **limit), store).run()
+    space = "\n        sampling.tau: {uniform: [0.5, 0.9]}\n        sampling.steps: {choice: [[9, 3], [6, 3]]}"
+    searches = Driver(sweep(tmp_path, space, sampler="random", **limit), store).run()
     assert len(told(searches)) == MOST_REFUSED
     (problem,) = searches.problems
     assert "proposals in a row break a rule, the last because num_evaluations is" in problem
