@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from dfm_core.catalog.autoencoders import AutoencoderCard
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config.data import DataConfig, DataDescription
-from orchestration.common.errors import known_names
 from orchestration.common.redaction import reason_of, without_credentials
-from orchestration.config.datasets import DatasetAlias, DatasetConfig
-from orchestration.config.files import unknown_dataset
+from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import PLANNING_SECONDS
 from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
+from orchestration.data.data_mistakes import (
+    KeyProblem,
+    MistakenKeysError,
+    alias_key,
+    other_classes,
+    unknown_names,
+    unusable,
+    user_settings_of_embedded,
+)
 from orchestration.data.dataset_facts import DatasetFacts
-from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem, MistakenKeysError
+from orchestration.data.describe_autoencoders import AutoencoderInspector
 from orchestration.data.describe_captions import caption_problems, describe_captions, storage_text
 from orchestration.data.identity import absent_identity, fingerprint_of
 from orchestration.storage.retry import StorageUnavailableError
 
 AutoencoderDescription = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""
-
-
-_MOST_CLASSES = 10
-"""Classes that a message names."""
 
 
 class _Described(NamedTuple):
@@ -65,16 +68,16 @@ class DatasetInspector:
             return self._describe(self.runtime, data)
         described, problems = self._describe(self.runtime, alias.applied(data), is_alias=True)
         name, given = data.dataset, data
-        return described, tuple((_alias_key(name, given, key), message) for key, message in problems)
+        return described, tuple((alias_key(name, given, key), message) for key, message in problems)
 
     def _describe(
         self, runtime: RuntimeConfig, data: DataConfig, *, is_alias: bool = False
     ) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
         """Describe a section without aliases. Args: is_alias: one stood for its dataset."""
-        if unknown := _unknown_names(runtime, data, is_alias=is_alias):
+        if unknown := unknown_names(runtime, data, is_alias=is_alias):
             return data, tuple(unknown)
         if not data.autoencoder and data.dataset not in runtime.datasets:
-            return data, tuple(_user_settings_of_embedded(data))
+            return data, tuple(user_settings_of_embedded(data))
         if self._silence:
             return data, self._silence
         key = replace(data, standardize=False, window_shards=1, mirrored=False, described=None)
@@ -88,7 +91,7 @@ class DatasetInspector:
         if data.dataset in runtime.datasets:
             problems += caption_problems(runtime, data)
         if data.dataset not in runtime.datasets:
-            problems += _user_settings_of_embedded(data)
+            problems += user_settings_of_embedded(data)
         if problems:
             return _Described(None, tuple(problems))
         key = f"autoencoders.{data.autoencoder}"
@@ -134,7 +137,7 @@ class DatasetInspector:
         if config.reference:
             reference.require(0.0)
         if not self.absent and reference.class_names != training.class_names:
-            raise _unusable(data, "reference", _other_classes(config, training.class_names, reference.class_names))
+            raise unusable(data, "reference", other_classes(config, training.class_names, reference.class_names))
         if config.num_classes not in (None, there := len(training.class_names)):
             found = f"{there:,} class{'' if there == 1 else 'es'} ({training.classes_text})"
             message = f"{config.num_classes}, but {without_credentials(config.files)} has {found}"
@@ -186,7 +189,7 @@ class DatasetInspector:
         try:
             return self._listed_facts(runtime, data, reference=reference)
         except ValueError as error:
-            raise _unusable(data, key, str(error)) from None
+            raise unusable(data, key, str(error)) from None
         except Exception as error:
             if not is_absence(error):
                 raise
@@ -195,7 +198,7 @@ class DatasetInspector:
             if num_classes is None or config.num_samples is None:
                 needed = "num_samples" if config.has_captions else "num_classes and num_samples"
                 how = f"to plan before they are there give datasets.{data.dataset}.{needed}"
-                raise _unusable(data, key, f"{reason}; {how}") from None
+                raise unusable(data, key, f"{reason}; {how}") from None
             self.absent[f"datasets.{data.dataset}{'.reference' if reference else ''}"] = reason
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
@@ -215,24 +218,6 @@ class DatasetInspector:
             dataset = UserDataset(config, patient, reference, bool(data.frames))
             self._listed[key] = facts_of(dataset, kept=self.kept_listings)
         return self._listed[key]
-
-
-def _unusable(data: DataConfig, key: str, reason: str) -> MistakenKeysError:
-    """Return the error that a dataset's key says something that cannot be used."""
-    return MistakenKeysError([(f"datasets.{data.dataset}.{key}", f"cannot be used: {reason}")])
-
-
-def _other_classes(config: DatasetConfig, training: Sequence[str], reference: Sequence[str]) -> str:
-    """Return the message that training files and reference have different classes."""
-    alone = [sorted(set(one) - set(other)) for one, other in ((training, reference), (reference, training))]
-    only = "; ".join(
-        f"only in {key}: {', '.join(names[:_MOST_CLASSES])}{' and more' if len(names) > _MOST_CLASSES else ''}"
-        for key, names in zip(("files", "reference"), alone, strict=True)
-        if names
-    )
-    case = [{name.lower() for name in names} for names in alone]
-    how = " (they differ in case alone)" if case[0] == case[1] else ""
-    return f"{config.reference} has other classes than {config.files}: {only}{how}; both must have the same"
 
 
 def _num_samples(config: DatasetConfig, training: DatasetFacts, reference: DatasetFacts) -> tuple[int, int]:
@@ -265,39 +250,3 @@ def _embedded(data: DataConfig, encoder: AutoencoderDescription) -> DataDescript
         channels=card.channels,
         latent_frames=card.latent_frames(None),
     )
-
-
-def _alias_key(name: str, given: DataConfig, key: str) -> str:
-    """Return the key that gave a setting: the alias's where the data section leaves it to the alias."""
-    section, _, setting = key.partition(".")
-    own = {one.name for one in fields(DatasetAlias)}
-    if section != "data" or setting not in own:
-        return key
-    is_given = setting != "dataset" and getattr(given, setting) != getattr(DataConfig(), setting)
-    return key if is_given else f"dataset_aliases.{name}.{setting}"
-
-
-def _unknown_names(runtime: RuntimeConfig, data: DataConfig, *, is_alias: bool) -> list[KeyProblem]:
-    """Return the names that nothing has. Args: is_alias: of an alias, which stands for files or embedded data alone."""
-    problems = []
-    paper = [] if is_alias or data.autoencoder else list(DATASETS)
-    named = [] if is_alias else [*paper, *runtime.dataset_aliases]
-    embedded = [name for name, card in DATASETS.items() if card.path is not None]
-    if data.dataset not in (*embedded, *paper, *runtime.datasets):
-        problems.append(("data.dataset", unknown_dataset(data.dataset, [*runtime.datasets], named)))
-    if data.autoencoder and data.autoencoder not in runtime.autoencoders:
-        known = known_names(data.autoencoder, runtime.autoencoders)
-        problems.append(("data.autoencoder", f"{data.autoencoder!r} is no autoencoder of the sweep{known}"))
-    return problems
-
-
-def _user_settings_of_embedded(data: DataConfig) -> list[KeyProblem]:
-    """Return settings of an embedded dataset that only the user's files read."""
-    default = DataConfig()
-    keys = ("side", "sides", "side_shares", "text", "frames", "stride")
-    asked = [key for key in keys if getattr(data, key) != getattr(default, key)]
-    if data.mirrored and not data.autoencoder:
-        asked.append("mirrored")
-    card = DATASETS.get(data.dataset)
-    why = "is embedded" if card is None or card.path is not None else "has no files there"
-    return [(f"data.{key}", f"is for datasets under datasets:, and {data.dataset} {why}") for key in asked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from dfm_core.autoencoder_training.config import finetuning_problems
 from dfm_core.autoencoders.architecture import architecture_problems
@@ -16,19 +16,9 @@ from orchestration.config.datasets import AutoencoderConfig, AutoencoderTraining
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, InitialAutoencoder
+from orchestration.data.data_mistakes import KeyProblem, MistakenKeysError
 from orchestration.data.identity import PIXELS, absent_identity
 from orchestration.startup.home import expanded
-
-KeyProblem = tuple[str, str]
-"""(key, message)."""
-
-
-class MistakenKeysError(ValueError):
-    """Mistakes at keys of their own, whatever names what they are in."""
-
-    def __init__(self, problems: Iterable[KeyProblem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(f"{key}: {message}" for key, message in self.problems))
 
 
 class AutoencoderInspector:

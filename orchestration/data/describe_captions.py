@@ -11,7 +11,7 @@ from dfm_core.config.data import CaptionsDescription
 from dfm_core.data.captions.buckets import buckets_of
 from orchestration.common.errors import known_names
 from orchestration.config.runtime import RuntimeConfig
-from orchestration.data.describe_autoencoders import KeyProblem
+from orchestration.data.data_mistakes import KeyProblem
 from orchestration.data.describe_text_encoders import describe_text_encoders
 from orchestration.data.identity import caption_bytes
 
