@@ -133,8 +133,8 @@ def test_where_captions_are_encoded_changes_the_task_and_nothing_that_is_trained
     assert None not in tasks
     first, second = (task for task in tasks if task is not None)
     assert first.digest != second.digest
-    assert first.title == "flowers, captions by tiny"
-    assert second.title == "flowers, tokens of captions by tiny"
+    assert first.title == "flowers at 32 px, captions by tiny"
+    assert second.title == "flowers at 32 px, tokens of captions by tiny"
     assert first.num_bytes == 25 * 4 * (16 * 16 + 12)
     assert second.num_bytes == 25 * 4 * (16 + 12)
     assert [train_task(config, "", 1, ()).texts for config in (stored, live)] == [first.digest, second.digest]
