@@ -212,7 +212,7 @@ def test_a_database_that_cannot_be_used_is_a_users_mistake(tmp_path: Path, monke
 
 
 def test_a_remote_store_needs_a_tracking_server() -> None:
-    with pytest.raises(UserError, match="give a tracking server"):
+    with pytest.raises(UserError, match=r"give tracking\.uri=https:"):
         resolve_uri(None, Store("memory://bucket"), {})
 
 
