@@ -89,8 +89,8 @@ def test_the_commands_of_each_walk_are_for_the_shell_and_name_files_that_are_the
     image, kubernetes, slurm, machines = fenced("bash")
     for script in (image, kubernetes, slurm, machines):
         assert_shell(script)
-    named = re.findall(r"(?:deploy|sweeps|orchestration)/[\w./]+", PAGE)
-    assert len(named) > 10
+    named = set(re.findall(r"(?:deploy|sweeps|orchestration)/[\w./]+", PAGE)) - {"sweeps/site.yaml"}  # the reader's own
+    assert len(named) > 5
     assert [name for name in named if not (ROOT / name.rstrip(".")).exists()] == []
     for script in (kubernetes, slurm, machines):
         assert "sweeps/table1.yaml" in script
