@@ -20,11 +20,13 @@ from ray.train import WorkerGroupError
 
 from orchestration.artifacts.task_record import read_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
+from orchestration.cluster.placement_groups import free_placement_groups
 from orchestration.config.workers import WorkersConfig, ZeroStage
 from orchestration.control.progress_board import start_progress_board
 from orchestration.control.work_queue import trainings_of
 from orchestration.plan.plan import make_plan
 from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import FAULTS
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import request_of
@@ -317,9 +319,12 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_progress_board()
     other = groups_in(alone, workers, board)
-    wait_until(
-        lambda: held() == ["CREATED"], "one placement group", seconds=SECONDS
-    )  # an earlier test's may take a moment to go
+
+    def is_alone() -> bool:
+        free_placement_groups()  # that of an earlier test, whose controller was still alive when it ended
+        return held() == ["CREATED"]
+
+    wait_until(is_alone, "one placement group", seconds=SECONDS)
     deadline = time.monotonic() + SECONDS
     while groups.num_open:  # a minute in a launch
         assert time.monotonic() < deadline
@@ -328,7 +333,9 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     wait_until(lambda: not held(), "no placement group", seconds=SECONDS)
     monkeypatch.setenv("DFM_FAULT", "1:6:hang")  # without it, it may have ended before it is seen at work
     there = other.submit(second)
-    while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
+    # Killed before it hangs, the next attempt would hang in its place.
+    places = f"checkpoints/{second.digest}/step-{4:09d}/manifest.json", f"{FAULTS}/1-6-hang.json"
+    while not all(map(alone.exists, places)):
         assert not there.done()
         time.sleep(0.02)
     killed = train_processes()
@@ -358,9 +365,12 @@ def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
         assert not ended.done()
         time.sleep(0.02)
-    wait_until(
-        lambda: held() == ["CREATED"], "one placement group", seconds=SECONDS
-    )  # an earlier test's may take a moment to go
+
+    def is_alone() -> bool:
+        free_placement_groups()  # that of an earlier test, whose controller was still alive when it ended
+        return held() == ["CREATED"]
+
+    wait_until(is_alone, "one placement group", seconds=SECONDS)
     for process in psutil.Process().children(recursive=True):
         if any(part in " ".join(process.cmdline()) for part in ("PlacementGroupCleaner", "TrainController")):
             process.kill()
