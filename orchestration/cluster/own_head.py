@@ -77,14 +77,11 @@ def ray_head(ports: HeadPorts, scratch: Path, environment: Mapping[str, str]) ->
         head = _start(ports, scratch / f"ray-{tries_left}", log, environment)
         try:
             wait_for_head(head, ports, log)
-        except RayDidNotStartError:
+        except BaseException as error:  # a signal's as well
             _stop(head)
-            if not tries_left:
+            if not (tries_left and isinstance(error, RayDidNotStartError)):
                 raise
             print("The Ray head did not come up; it is tried again.", flush=True)
-        except BaseException:
-            _stop(head)
-            raise
         else:
             break
     try:

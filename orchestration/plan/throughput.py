@@ -36,7 +36,7 @@ class _Run:
     """Work and cost of one training, by its record."""
 
     flops: float
-    """As they were executed."""
+    """FLOPs that were executed, recomputation included."""
     seconds: float
     """Accelerator-seconds, the start included."""
     startup_seconds: float | None

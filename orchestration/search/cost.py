@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from orchestration.plan.estimate import Estimate, estimate, is_short
 from orchestration.plan.plan import Plan, make_plan
-from orchestration.search.summary import corner_flops, goes_on, most_flops_text, num_left
-from orchestration.spec.rows import PartSpec, RowSpec
-from orchestration.spec.search.corners import corners
+from orchestration.search.summary import ALL_PROPOSED, corner_costs, flops_text, goes_on, has_more, num_left
+from orchestration.spec.rows import PartSpec
 from orchestration.spec.search.rows import PartSearch
 from orchestration.spec.search.trial import SearchTrial
 from orchestration.tasks.task import EvaluateTask, TrainTask
@@ -17,10 +16,15 @@ from orchestration.tasks.task import EvaluateTask, TrainTask
 
 def cost_lines(plan: Plan, search: PartSearch, trials: Sequence[SearchTrial], left: Estimate) -> Iterator[str]:
     """Yield the most that the trials to come cost, in FLOPs and in time. Args: left: the plan's own estimate."""
-    yield most_flops_text(search, trials, plan.tasks.keys())
-    row, (trainings, samplings) = _costliest(search), _to_come(search, trials)
-    if row is None or not samplings:
+    if not has_more(search, trials):
+        yield ALL_PROPOSED
         return
+    costs, are_all = corner_costs(search, plan.tasks.keys())
+    yield flops_text(search, trials, costs, are_all)
+    trainings, samplings = _to_come(search, trials)
+    if not costs or not samplings:
+        return
+    row = max(reversed(costs), key=lambda cost: cost.whole_training + cost.sampling).row
     alone = PartSpec(search.part, search.part, (replace(row, configs=row.configs[:1], left=()),))
     own, workers = make_plan(replace(plan.spec, parts=(alone,), searches=())), plan.spec.runtime.workers
     trained = [task.digest for task in own.of_kind(TrainTask)]
@@ -34,13 +38,6 @@ def cost_lines(plan: Plan, search: PartSearch, trials: Sequence[SearchTrial], le
     starts = min(trainings, 1) if on_warm_workers else trainings
     seconds = trainings * stepping + starts * whole.startup_seconds + samplings * measuring
     yield f"  That is {whole.time_text(seconds)} {whole.basis}."
-
-
-def _costliest(search: PartSearch) -> RowSpec | None:
-    """Return the row at the costliest corner of the space; None if no corner is a sound one."""
-    settings = corners(search.spec.all_parameters)[0]
-    costs = [(sum(flops[1:]), at) for at, own in enumerate(settings) if (flops := corner_flops(search, own, ()))]
-    return search.row(SearchTrial(0, settings[max(costs)[1]], "complete"))[0] if costs else None
 
 
 def _to_come(search: PartSearch, trials: Sequence[SearchTrial]) -> tuple[int, int]:

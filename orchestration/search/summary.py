@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.wording import counted
+from orchestration.spec.rows import RowSpec
 from orchestration.spec.search.corners import MOST_CORNERS, corners
 from orchestration.spec.search.rows import PartSearch, sampling_costs
 from orchestration.spec.search.section import confirmed_name
 from orchestration.spec.search.trial import SearchTrial, pareto_front
 from orchestration.tasks.training_chain import training_chain, whole_flops
+
+ALL_PROPOSED = "  All its trials are proposed."
 
 
 def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[str]:
@@ -58,21 +62,42 @@ def goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
     return ended < search.spec.num_wanted
 
 
+class CornerCost(NamedTuple):
+    """A row at a corner of the space, and the FLOPs of one seed."""
+
+    row: RowSpec
+    training: int
+    """FLOPs of a training that is not planned."""
+    whole_training: int
+    sampling: int
+
+
 def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial], planned: Collection[str] = ()) -> str:
     """Return an upper bound of the cost of the trials that are still to be proposed.
 
     Args: planned: digests of tasks that are planned without them; a training among them costs nothing more.
     """
-    left = num_left(search, trials)
-    again = search.spec.config.confirm is not None and goes_on(search, trials)
-    if left <= 0 and not again:
-        return "  All its trials are proposed."
-    ends, whole = corners(search.spec.all_parameters)
-    costs = [cost for cost in (corner_flops(search, corner, planned) for corner in ends) if cost is not None]
+    if not has_more(search, trials):
+        return ALL_PROPOSED
+    return flops_text(search, trials, *corner_costs(search, planned))
+
+
+def has_more(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
+    """Return whether trials, or the winners on new seeds, are still to be planned."""
+    return num_left(search, trials) > 0 or _is_confirmed_later(search, trials)
+
+
+def _is_confirmed_later(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
+    return search.spec.config.confirm is not None and goes_on(search, trials)
+
+
+def flops_text(search: PartSearch, trials: Sequence[SearchTrial], costs: Sequence[CornerCost], are_all: bool) -> str:
+    """Return `most_flops_text` of what is still to be planned. Args: costs, are_all: of `corner_costs`."""
+    left, again = num_left(search, trials), _is_confirmed_later(search, trials)
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
-    to_come, whole_trainings, samplings = map(max, zip(*costs, strict=True))
-    most = "at most" if whole else f"about, by {MOST_CORNERS} corners of its space,"
+    to_come, whole_trainings, samplings = (max(values) for values in zip(*(cost[1:] for cost in costs), strict=True))
+    most = "at most" if are_all else f"about, by {MOST_CORNERS} corners of its space,"
     text = f"  Its {counted(left, 'trial')} to come: {most} " if left > 0 else "  All its trials are proposed"
     if left > 0:
         seeds = len(search.context.seeds)
@@ -107,19 +132,20 @@ def _most_to_confirm(search: PartSearch, training: int, sampling: int, most: str
     return f"; its best {winners} on new seeds: {most} {_flops_text(trained, sampling * winners)}"
 
 
-def corner_flops(
-    search: PartSearch, settings: Mapping[str, object], planned: Collection[str]
-) -> tuple[int, int, int] | None:
-    """Return FLOPs of (training that is not planned, whole training, sampling) of one seed.
+def corner_costs(search: PartSearch, planned: Collection[str]) -> tuple[list[CornerCost], bool]:
+    """Return the sound rows at the corners of the space with their FLOPs, and whether these are all corners.
 
-    Returns: None if the settings break a rule.
+    Args: planned: as of `most_flops_text`.
     """
-    row, _ = search.row(SearchTrial(0, settings, "complete"))
-    if row is None:
-        return None
+    settings, are_all = corners(search.spec.all_parameters)
+    rows = (search.row(SearchTrial(0, own, "complete"))[0] for own in settings)
+    return [_corner_cost(search, row, planned) for row in rows if row is not None], are_all
+
+
+def _corner_cost(search: PartSearch, row: RowSpec, planned: Collection[str]) -> CornerCost:
     config: ExperimentConfig = row.configs[0]
     is_planned = all(link.digest in planned for config in row.configs for link in training_chain(config))
     goes_apart = search.spec.config.trial_scheduler.kind == "pbt"  # in stretches that are no part of a whole training
     whole = whole_flops(config)
     to_come = 0 if is_planned and not goes_apart else whole
-    return to_come, whole, len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"]
+    return CornerCost(row, to_come, whole, len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"])

@@ -45,7 +45,7 @@ def ports() -> HeadPorts:
 
 
 def environment(folder: Path, num_failures: int = 0, status: int = 401) -> dict[str, str]:
-    """Of a `ray` that fails so many times, and then answers calls without a token with a status."""
+    """Return that of a `ray` that fails so many times, and then answers calls without a token with a status."""
     ray = folder / "ray"
     ray.write_text(RAY.format(python=sys.executable, folder=folder, num_failures=num_failures, status=status))
     ray.chmod(0o755)

@@ -97,7 +97,7 @@ def test_rows_of_captions_are_those_of_the_encoders(files: Path, store: Store) -
 
 
 def with_tokens_stored(runtime: RuntimeConfig, **changed: Any) -> RuntimeConfig:
-    """As if any store of encodings were too large."""
+    """Treat any store of encodings as too large."""
     return replace(runtime, text_encoders={"tiny": replace(runtime.text_encoders["tiny"], store_gb=0.0, **changed)})
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfm_core.config import ExperimentConfig, ModelConfig, TrainingConfig
 from dfm_core.training.state import empty_model, initialize_model
@@ -21,6 +18,7 @@ from orchestration.commands.weighing.training import footprint_of
 from orchestration.config.workers import WorkersConfig, ZeroStage
 from orchestration.training import deepspeed_engine
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
+from tests.support.collectives import CountOperations
 from tests.support.models import SHAPE, paradigm_of, random_dataset, training_batch
 from tests.support.process_group import join, leave
 
@@ -34,7 +32,7 @@ AT_ONCE = 10**6
 
 @dataclass(frozen=True)
 class Found:
-    """What one worker saw at a ZeRO stage."""
+    """Numbers that one worker saw at a ZeRO stage."""
 
     held: int
     """Bytes at the peak of a step."""
@@ -43,18 +41,11 @@ class Found:
     """Numbers that the host read from the device, in the backward pass of each micro-batch and in the step."""
 
 
-class Reads(TorchDispatchMode):
+class Reads(CountOperations):
     """Counts reads of a tensor's number: on a GPU the host waits there for all that was asked of it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        self.count += func.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero")
-        return func(*args, **(kwargs or {}))
+        super().__init__(lambda func: func.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero"))
 
 
 def worker(rank: int, meeting: str, folder: str) -> None:

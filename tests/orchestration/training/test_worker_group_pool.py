@@ -319,11 +319,6 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_progress_board()
     other = groups_in(alone, workers, board)
-
-    def is_alone() -> bool:
-        free_placement_groups()  # that of an earlier test, whose controller was still alive when it ended
-        return held() == ["CREATED"]
-
     wait_until(is_alone, "one placement group", seconds=SECONDS)
     deadline = time.monotonic() + SECONDS
     while groups.num_open:  # a minute in a launch
@@ -365,17 +360,18 @@ def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
         assert not ended.done()
         time.sleep(0.02)
-
-    def is_alone() -> bool:
-        free_placement_groups()  # that of an earlier test, whose controller was still alive when it ended
-        return held() == ["CREATED"]
-
     wait_until(is_alone, "one placement group", seconds=SECONDS)
     for process in psutil.Process().children(recursive=True):
         if any(part in " ".join(process.cmdline()) for part in ("PlacementGroupCleaner", "TrainController")):
             process.kill()
     assert ended.exception(SECONDS) is not None
     wait_until(lambda: not held(), "no placement group", seconds=SECONDS)
+
+
+def is_alone() -> bool:
+    """Return whether there is one placement group, and free that of an earlier test, whose maker is dead by now."""
+    free_placement_groups()
+    return held() == ["CREATED"]
 
 
 def held() -> list[str]:

@@ -1,4 +1,4 @@
-"""What the GPU of an evaluator holds: sampler, autoencoder and feature networks at their batch."""
+"""The memory of an evaluator's GPU: sampler, autoencoder and feature networks at their batch."""
 
 from __future__ import annotations
 

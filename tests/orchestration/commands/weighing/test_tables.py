@@ -1,4 +1,4 @@
-"""What a GPU holds in the trainings of the paper's tables, as `--check` weighs it, beside a count on a fake GPU."""
+"""The memory of a GPU in the trainings of the paper's tables, as `--check` weighs it, beside a count on a fake GPU."""
 
 from __future__ import annotations
 
